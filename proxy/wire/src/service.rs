@@ -1,0 +1,177 @@
+//! A service: which requests are its, where its session key comes from, where its session state
+//! lives, and the bounds its traffic is held to. Times are milliseconds, sizes bytes.
+
+use crate::{ids::ZoneId, zone::Endpoint};
+
+/// One application behind the ingress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The operator's name; unique in a table.
+    pub name: String,
+    /// Whose it is; keys of different tenants never collide. `default` if not stated.
+    pub tenant: String,
+    /// Which requests are its.
+    pub matches: Match,
+    /// Where the session key comes from and how long a session lasts.
+    pub session: SessionSource,
+    /// Where its session state lives.
+    pub state: StateSpec,
+    /// What becomes of WebSockets and event streams when their session is handed over.
+    pub long_lived: LongLived,
+    /// Endpoints of its own, by zone; a zone not named here uses the zone's endpoints.
+    pub endpoints: Vec<(ZoneId, Vec<Endpoint>)>,
+    /// Active health checks; `None` leaves passive ejection only.
+    pub health: Option<HealthCheck>,
+    /// Bounds on its traffic.
+    pub limits: TrafficLimits,
+}
+
+/// Which requests belong to a service. The most exact host wins, then the longest path prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// `shop.example`, `*.shop.example`, or empty for any host. Lower case, no port.
+    pub hosts: Vec<String>,
+    /// Path prefix; `/api` matches `/api` and `/api/x`, not `/apix`.
+    pub path_prefix: String,
+}
+
+/// Where a service's session key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSource {
+    /// Tried in order; the first that yields a key wins. If none does and a cookie source is
+    /// listed, a key is minted; else the request has no session and goes to the nearest zone.
+    pub from: Vec<KeySource>,
+    /// A session unseen for this long is over: its state may be dropped, its exception removed.
+    pub idle_ms: u64,
+}
+
+/// One way to find a session key in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A cookie that Homing signs and sets.
+    Cookie(CookieSpec),
+    /// A request header's whole value.
+    Header {
+        /// Lower-case name.
+        name: String,
+    },
+    /// A claim of a verified bearer token.
+    JwtClaim {
+        /// The claim, `sub` usually. Must be a string or an integer.
+        claim: String,
+        /// Names one of the proxy's verification keys.
+        key_id: String,
+    },
+    /// The n-th path segment, counted from 0.
+    PathSegment {
+        /// Which one.
+        index: u8,
+    },
+    /// A query parameter.
+    Query {
+        /// Its name, exact.
+        name: String,
+    },
+}
+
+/// The session cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieSpec {
+    /// Name; a `__Host-` prefix forces `Secure`, `Path=/` and no `Domain`, as browsers require.
+    pub name: String,
+    /// SameSite attribute.
+    pub same_site: SameSite,
+    /// Whether `Secure` is set. Always true with a `__Host-` or `__Secure-` prefix.
+    pub secure: bool,
+}
+
+/// A cookie's SameSite attribute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// Sent on top-level navigation.
+    #[default]
+    Lax,
+    /// Never sent cross-site.
+    Strict,
+    /// Always sent; browsers then demand `Secure`.
+    None,
+}
+
+/// Where session state lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateSpec {
+    /// The service keeps no session state: a handoff only redirects.
+    Stateless,
+    /// Kept by the proxy process itself, for demos and tests: survives nothing.
+    Memory,
+    /// The app's own `export`, `import`, `release` and `fence` over HTTP.
+    Hooks(Hooks),
+}
+
+/// The app's state hooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// Path on the zone's endpoint under which the hooks answer, `/homing/state` by default.
+    pub path: String,
+    /// Longest wait for one hook call.
+    pub timeout_ms: u32,
+    /// Largest state that is moved; a larger one stays at home and the outcome says so.
+    pub state_bytes_max: u64,
+}
+
+/// What becomes of long-lived connections at a handoff.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LongLived {
+    /// The client's socket stays, the backend leg is re-dialled.
+    Carry,
+    /// The client is told to reconnect.
+    Reconnect,
+    /// The handoff waits until the connection ends.
+    #[default]
+    Drain,
+}
+
+/// An active health check, sent to every endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Path to GET; 2xx is healthy.
+    pub path: String,
+    /// Pause between checks of one endpoint.
+    pub interval_ms: u32,
+    /// Longest wait for the answer.
+    pub timeout_ms: u32,
+    /// Consecutive failures that make it unhealthy.
+    pub fall: u8,
+    /// Consecutive successes that make it healthy again.
+    pub rise: u8,
+}
+
+/// Bounds on a service's traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrafficLimits {
+    /// Largest request body; 413 beyond.
+    pub body_bytes_max: u64,
+    /// Bodies up to this size are kept so that a redirected request can be replayed.
+    pub replay_bytes_max: u32,
+    /// Longest wait for a connection to an endpoint.
+    pub connect_timeout_ms: u32,
+    /// Longest wait for the response head.
+    pub response_timeout_ms: u32,
+    /// Longest pause between two reads of a client's request.
+    pub client_timeout_ms: u32,
+    /// Tries on other endpoints of the zone when none of the request was sent.
+    pub retries: u8,
+}
+
+impl Default for TrafficLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 64 << 20,
+            replay_bytes_max: 64 << 10,
+            connect_timeout_ms: 1_000,
+            response_timeout_ms: 60_000,
+            client_timeout_ms: 15_000,
+            retries: 1,
+        }
+    }
+}
