@@ -1,19 +1,36 @@
 //! What crosses Homing's processes, and nothing else: a type belongs here only if its bytes travel
 //! between proxy, gate, control and the operator's command. Pure: no I/O, no clock.
 
+pub mod chunk;
+mod codec;
+pub mod delta;
 pub mod directive;
+pub mod envelope;
 pub mod ids;
 pub mod limits;
+pub mod message;
 pub mod policy;
 pub mod record;
 pub mod service;
 pub mod session_key;
+pub mod table;
 pub mod zone;
+
+/// The generated messages. Only the codec of this crate and the gRPC shells look at them.
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/homing.v1.rs"));
+}
+
+pub use codec::{DecodeFault, InvalidField};
+pub use delta::{BucketRun, Delta};
 
 pub use directive::{Cut, Directive, MoveReason};
 pub use ids::{
-    BUCKETS, Bucket, DirectiveId, Epoch, Incarnation, PlaceId, ServiceId, Version, ZONES_MAX, ZoneId,
+    BUCKETS, Bucket, DirectiveId, Epoch, Incarnation, PlaceId, ServiceId, Version, ZONES_MAX,
+    ZoneId,
 };
+pub use message::{Activated, Chunk, FromProxy, Hello, NackReason, ToProxy};
 pub use policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy};
 pub use record::{
     HandoffFigures, Outcome, OutcomeEnd, RecordBatch, SessionActivity, UndoneReason, ZoneSample,
@@ -23,4 +40,5 @@ pub use service::{
     StateSpec, TrafficLimits,
 };
 pub use session_key::{InvalidSessionKey, KeySecret, SessionKey};
+pub use table::{Buckets, DeltaRefused, Facts, Home, PlacementTable, TableDraft, TableFault};
 pub use zone::{Capacity, Endpoint, Intake, Location, Place, Price, UpstreamProtocol, Zone};

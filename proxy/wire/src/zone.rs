@@ -35,11 +35,14 @@ impl Location {
     /// Great-circle distance in kilometres (haversine, mean earth radius 6,371 km).
     #[must_use]
     pub fn distance_km(self, other: Self) -> f64 {
-        let (lat_a, lat_b) = (degrees(self.lat_udeg).to_radians(), degrees(other.lat_udeg).to_radians());
+        let (lat_a, lat_b) = (
+            degrees(self.lat_udeg).to_radians(),
+            degrees(other.lat_udeg).to_radians(),
+        );
         let d_lat = lat_b - lat_a;
         let d_lon = (degrees(other.lon_udeg) - degrees(self.lon_udeg)).to_radians();
-        let h = (d_lat / 2.0).sin().powi(2)
-            + lat_a.cos() * lat_b.cos() * (d_lon / 2.0).sin().powi(2);
+        let h =
+            (d_lat / 2.0).sin().powi(2) + lat_a.cos() * lat_b.cos() * (d_lon / 2.0).sin().powi(2);
         2.0 * 6_371.0 * h.sqrt().min(1.0).asin()
     }
 }

@@ -1,0 +1,187 @@
+//! The link's messages to protobuf and back.
+
+use super::{
+    InvalidField, invalid, key, key_to_bytes, narrow, number, record, require, text, variant,
+    version, version_to_proto, zone,
+};
+use crate::{
+    ids::{DirectiveId, Epoch, Incarnation},
+    limits::{CHUNK_BYTES_MAX, DETAIL_BYTES_MAX, NAME_BYTES_MAX},
+    message::{Activated, Chunk, FromProxy, Hello, NackReason, ToProxy},
+    proto::{self, from_proxy as up, to_proxy as down},
+};
+
+pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
+    let body = match message {
+        FromProxy::Hello(hello) => up::Body::Hello(proto::Hello {
+            proxy: hello.proxy.clone(),
+            incarnation: hello.incarnation.0,
+            holds: Some(version_to_proto(hello.holds)),
+            digest: hello.digest,
+            format: hello.format.into(),
+        }),
+        FromProxy::Ack { version, digest } => up::Body::Ack(proto::Ack {
+            version: Some(version_to_proto(*version)),
+            digest: *digest,
+        }),
+        FromProxy::Nack {
+            version,
+            reason,
+            detail,
+        } => up::Body::Nack(proto::Nack {
+            version: Some(version_to_proto(*version)),
+            reason: number(&NackReason::ALL, reason),
+            detail: detail.clone(),
+        }),
+        FromProxy::Records(batch) => up::Body::Records(record::batch_to_proto(batch)),
+        FromProxy::Activated(activated) => up::Body::Activated(proto::Activated {
+            directive: activated.directive.0,
+            key: key_to_bytes(activated.key),
+            zone: activated.zone.0.into(),
+            epoch: activated.epoch.0,
+            incarnation: activated.incarnation.0,
+        }),
+        FromProxy::Fenced {
+            directive,
+            incarnation,
+        } => up::Body::Fenced(proto::Fenced {
+            directive: directive.0,
+            incarnation: incarnation.0,
+        }),
+        FromProxy::Outcome(outcome) => up::Body::Outcome(record::outcome_to_proto(outcome)),
+        FromProxy::Residence { key, zone, epoch } => up::Body::Residence(proto::Residence {
+            key: key_to_bytes(*key),
+            zone: zone.0.into(),
+            epoch: epoch.0,
+        }),
+    };
+    proto::FromProxy { body: Some(body) }
+}
+
+pub(crate) fn from_proxy(message: proto::FromProxy) -> Result<FromProxy, InvalidField> {
+    Ok(match require("from_proxy.body", message.body)? {
+        up::Body::Hello(hello) => FromProxy::Hello(Hello {
+            proxy: text("hello.proxy", hello.proxy, NAME_BYTES_MAX)?,
+            incarnation: Incarnation(hello.incarnation),
+            holds: version("hello.holds", hello.holds)?,
+            digest: hello.digest,
+            format: narrow("hello.format", hello.format)?,
+        }),
+        up::Body::Ack(ack) => FromProxy::Ack {
+            version: version("ack.version", ack.version)?,
+            digest: ack.digest,
+        },
+        up::Body::Nack(nack) => FromProxy::Nack {
+            version: version("nack.version", nack.version)?,
+            reason: variant("nack.reason", &NackReason::ALL, nack.reason)?,
+            detail: text("nack.detail", nack.detail, DETAIL_BYTES_MAX)?,
+        },
+        up::Body::Records(records) => FromProxy::Records(record::batch(records)?),
+        up::Body::Activated(activated) => FromProxy::Activated(Activated {
+            directive: DirectiveId(activated.directive),
+            key: key("activated.key", &activated.key)?,
+            zone: zone("activated.zone", activated.zone)?,
+            epoch: Epoch(activated.epoch),
+            incarnation: Incarnation(activated.incarnation),
+        }),
+        up::Body::Fenced(fenced) => FromProxy::Fenced {
+            directive: DirectiveId(fenced.directive),
+            incarnation: Incarnation(fenced.incarnation),
+        },
+        up::Body::Outcome(outcome) => FromProxy::Outcome(record::outcome(outcome)?),
+        up::Body::Residence(residence) => FromProxy::Residence {
+            key: key("residence.key", &residence.key)?,
+            zone: zone("residence.zone", residence.zone)?,
+            epoch: Epoch(residence.epoch),
+        },
+    })
+}
+
+pub(crate) fn to_proxy_to_proto(message: &ToProxy) -> proto::ToProxy {
+    let body = match message {
+        ToProxy::Chunk(chunk) => down::Body::Chunk(proto::Chunk {
+            version: Some(version_to_proto(chunk.version)),
+            index: chunk.index,
+            count: chunk.count,
+            bytes: chunk.bytes.clone(),
+        }),
+        ToProxy::RecordsTaken { seq } => {
+            down::Body::RecordsTaken(proto::RecordsTaken { seq: *seq })
+        }
+        ToProxy::FenceQuery {
+            directive,
+            incarnation,
+        } => down::Body::FenceQuery(proto::FenceQuery {
+            directive: directive.0,
+            incarnation: incarnation.0,
+        }),
+        ToProxy::Own {
+            key,
+            zone,
+            incarnation,
+            epoch,
+            keep,
+            directive,
+        } => down::Body::Own(proto::Own {
+            key: key_to_bytes(*key),
+            zone: zone.0.into(),
+            incarnation: incarnation.0,
+            epoch: epoch.0,
+            keep: *keep,
+            directive: directive.0,
+        }),
+        ToProxy::Release {
+            directive,
+            key,
+            epoch,
+        } => down::Body::Release(proto::Release {
+            directive: directive.0,
+            key: key_to_bytes(*key),
+            epoch: epoch.0,
+        }),
+        ToProxy::OutcomeTaken { directive } => down::Body::OutcomeTaken(proto::OutcomeTaken {
+            directive: directive.0,
+        }),
+    };
+    proto::ToProxy { body: Some(body) }
+}
+
+pub(crate) fn to_proxy(message: proto::ToProxy) -> Result<ToProxy, InvalidField> {
+    Ok(match require("to_proxy.body", message.body)? {
+        down::Body::Chunk(chunk) => {
+            if chunk.bytes.len() > CHUNK_BYTES_MAX {
+                return Err(invalid(
+                    "chunk.bytes",
+                    format!("{} bytes", chunk.bytes.len()),
+                ));
+            }
+            ToProxy::Chunk(Chunk {
+                version: version("chunk.version", chunk.version)?,
+                index: chunk.index,
+                count: chunk.count,
+                bytes: chunk.bytes,
+            })
+        }
+        down::Body::RecordsTaken(taken) => ToProxy::RecordsTaken { seq: taken.seq },
+        down::Body::FenceQuery(query) => ToProxy::FenceQuery {
+            directive: DirectiveId(query.directive),
+            incarnation: Incarnation(query.incarnation),
+        },
+        down::Body::Own(own) => ToProxy::Own {
+            key: key("own.key", &own.key)?,
+            zone: zone("own.zone", own.zone)?,
+            incarnation: Incarnation(own.incarnation),
+            epoch: Epoch(own.epoch),
+            keep: own.keep,
+            directive: DirectiveId(own.directive),
+        },
+        down::Body::Release(release) => ToProxy::Release {
+            directive: DirectiveId(release.directive),
+            key: key("release.key", &release.key)?,
+            epoch: Epoch(release.epoch),
+        },
+        down::Body::OutcomeTaken(taken) => ToProxy::OutcomeTaken {
+            directive: DirectiveId(taken.directive),
+        },
+    })
+}
