@@ -17,8 +17,6 @@ use crate::{
 };
 
 mod digest;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use digest::Digest;
 
