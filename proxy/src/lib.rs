@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Homing's data plane: the shell that takes clients in and carries out what the pure crates
+//! decide.
+
+pub mod activation_log;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod listen;
+pub mod live;
+pub mod state;
+pub mod table_file;
+pub mod telemetry;
