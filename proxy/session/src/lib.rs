@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Every decision about a session, as plain functions and machines: where it lives, which zone and
+//! endpoint serve it, who may execute it and how it is handed over. Pure: no I/O, no clock, no
+//! random source, so that the proxy, the simulation and the model check run the same code.
+
+pub mod dedup;
+pub mod gate;
+pub mod handoff;
+pub mod head;
+pub mod idle;
+pub mod mint;
+pub mod placement;
+pub mod route;
+pub mod steer;
