@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Planning: what is known of sessions and zones goes in, a plan with its why comes out, and the
+//! table change drawn from it. Pure: no I/O, no clock, no random source; time and seeds are
+//! arguments, so every plan can be made again.
+
+pub mod draw;
+pub mod plan;
+pub mod price;
+pub mod profile;
+pub mod score;
+
+pub use plan::{Explanation, Inputs, Move, Plan, Why, ZoneState, explain, plan};
+pub use profile::Profile;
+pub use score::{Scorer, Terms};

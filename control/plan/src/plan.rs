@@ -1,0 +1,348 @@
+//! The plan: one function from what is known to what should move, with the why of every move.
+//! It is honest and simple (nearest zone with room and price, regret before a move); a stronger
+//! solver replaces [`plan()`] and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use homing_wire::{
+    Act, DirectiveId, Intake, MoveReason, PlacementTable, SessionKey, Version, ZoneId,
+};
+
+use crate::{
+    price,
+    profile::Profile,
+    score::{Scorer, Terms},
+};
+
+mod drain;
+mod explain;
+mod regret;
+mod relief;
+mod room;
+#[cfg(test)]
+mod tests;
+
+pub use explain::{Explanation, ZoneTerms, explain};
+use room::Room;
+
+/// Moves one session may make in an hour by plan.
+pub const FLAPS_PER_HOUR: u8 = 3;
+/// Moves one plan holds at most; the next round goes on from there.
+pub const MOVES_PER_PLAN_MAX: usize = 2_000;
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The table in force; the plan's parent.
+    pub table: &'a PlacementTable,
+    /// Sessions that live, in any order.
+    pub sessions: &'a [Profile],
+    /// How full each zone is, by zone index.
+    pub zones: &'a [ZoneState],
+    /// Moves that plans started within the last minute, against the policy's budget.
+    pub started_last_minute: u32,
+    /// Sessions whose last handoff was undone and that are left in peace for a while.
+    pub resting: &'a BTreeSet<SessionKey>,
+}
+
+/// How full a zone is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ZoneState {
+    /// Sessions that live there.
+    pub living: u64,
+    /// Sessions that open directives bring there.
+    pub inbound: u64,
+    /// Of those that live there, sessions that open directives take away.
+    pub outbound: u64,
+}
+
+impl ZoneState {
+    /// Sessions the zone must have room for, whatever becomes of the open directives.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        self.living + self.inbound
+    }
+}
+
+/// What should move and why. It is never changed; the next round makes another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The table it was made against.
+    pub parent: Version,
+    /// When, milliseconds since the Unix epoch.
+    pub made_ms: u64,
+    /// The seed that makes it again.
+    pub seed: u64,
+    /// Whether moves other than drains are carried out.
+    pub act: Act,
+    /// Sessions that were looked at.
+    pub considered: u64,
+    /// The moves, in the order they were admitted.
+    pub moves: Vec<Move>,
+    /// The shadow price of each zone, by zone index.
+    pub prices: Vec<u32>,
+    /// Regret of the sessions that have any, as of `made_ms`.
+    pub regrets: Vec<(SessionKey, f32)>,
+    /// How many sessions would be better elsewhere and stay, by what holds them.
+    pub held_back: BTreeMap<HeldBack, u64>,
+    /// How far each draining zone is.
+    pub drains: Vec<DrainState>,
+}
+
+/// One move of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
+    /// The session.
+    pub key: SessionKey,
+    /// Where it lives by the parent table.
+    pub from: ZoneId,
+    /// Where it should live.
+    pub to: ZoneId,
+    /// Why, in a word.
+    pub reason: MoveReason,
+    /// Why, in numbers.
+    pub why: Why,
+    /// Whether it is carried out; a plan in shadow only explains it.
+    pub carried_out: bool,
+}
+
+/// The numbers behind a move.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Why {
+    /// The terms of the zone it leaves, per request.
+    pub from: Terms,
+    /// The terms of the zone it goes to, per request.
+    pub to: Terms,
+    /// Requests a second.
+    pub rate: f64,
+    /// Regret gathered so far, microseconds summed over requests.
+    pub regret_us: f64,
+    /// The one-off cost of the move, in the same unit.
+    pub move_us: f64,
+}
+
+impl Why {
+    /// What each request gains by the move.
+    #[must_use]
+    pub fn gain_us(&self) -> f64 {
+        self.from.total_us() - self.to.total_us()
+    }
+}
+
+/// What keeps a session that would be better elsewhere where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HeldBack {
+    /// The gain is not worth speaking of.
+    NoGain,
+    /// A directive already moves it.
+    UnderWay,
+    /// Its last handoff was undone.
+    Resting,
+    /// Regret has not paid for the move yet.
+    Regret,
+    /// It came only lately.
+    Residence,
+    /// It has moved often enough this hour.
+    Flaps,
+    /// No better zone has room.
+    NoRoom,
+    /// Enough moves this minute.
+    MinuteBudget,
+    /// Enough handoffs under way between these two zones.
+    PairBudget,
+}
+
+impl HeldBack {
+    /// The word for people and metric labels.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoGain => "no_gain",
+            Self::UnderWay => "under_way",
+            Self::Resting => "resting",
+            Self::Regret => "regret",
+            Self::Residence => "residence",
+            Self::Flaps => "flaps",
+            Self::NoRoom => "no_room",
+            Self::MinuteBudget => "minute_budget",
+            Self::PairBudget => "pair_budget",
+        }
+    }
+}
+
+/// How far a draining zone is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainState {
+    /// Which.
+    pub zone: ZoneId,
+    /// Known sessions that still live there.
+    pub living: u64,
+    /// Of those, under a directive already.
+    pub under_way: u64,
+    /// Of those, moved by this plan.
+    pub planned: u64,
+}
+
+/// Makes a plan. The same inputs, seed and time make the same plan.
+#[must_use]
+pub fn plan(inputs: &Inputs<'_>, seed: u64, now_ms: u64) -> Plan {
+    let facts = inputs.table.facts();
+    let mut draft = Draft::new(inputs, seed, now_ms);
+    draft.plan.prices = price::shadow_prices(&facts.zones, inputs.zones);
+    drain::drains(&mut draft);
+    relief::relief(&mut draft);
+    regret::regrets(&mut draft);
+    draft.plan
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    inputs: &'a Inputs<'a>,
+    scorer: Scorer<'a>,
+    room: Room,
+    under_way: BTreeSet<SessionKey>,
+    taken: BTreeSet<SessionKey>,
+    seed: u64,
+    now_ms: u64,
+    plan: Plan,
+}
+
+impl<'a> Draft<'a> {
+    fn new(inputs: &'a Inputs<'a>, seed: u64, now_ms: u64) -> Self {
+        let table = inputs.table;
+        let plan = Plan {
+            parent: table.version(),
+            made_ms: now_ms,
+            seed,
+            act: table.facts().policy.act,
+            considered: inputs.sessions.len() as u64,
+            moves: Vec::new(),
+            prices: Vec::new(),
+            regrets: Vec::new(),
+            held_back: BTreeMap::new(),
+            drains: Vec::new(),
+        };
+        Self {
+            inputs,
+            scorer: Scorer::new(table.facts()),
+            room: Room::new(inputs),
+            under_way: table.directives().values().map(|d| d.key).collect(),
+            taken: BTreeSet::new(),
+            seed,
+            now_ms,
+            plan,
+        }
+    }
+
+    /// Where a session lives by the table, if its zone takes part in plans at all.
+    fn home(&self, session: &Profile) -> ZoneId {
+        self.inputs.table.home(session.key).zone
+    }
+
+    fn intake(&self, zone: ZoneId) -> Intake {
+        let zones = &self.inputs.table.facts().zones;
+        zones
+            .get(zone.index())
+            .map_or(Intake::Closed, |zone| zone.intake)
+    }
+
+    /// The best open zone with room for a session, other than the one it lives in: by score, then
+    /// by who was given least in this plan, then by the seed.
+    fn best_elsewhere(&self, session: &Profile, home: ZoneId) -> Option<(ZoneId, Terms)> {
+        let mut best: Option<(ZoneId, Terms)> = None;
+        for zone in self.scorer.open().filter(|zone| *zone != home) {
+            if !self.room.fits_one_more(zone) {
+                continue;
+            }
+            let terms = self
+                .scorer
+                .terms(session, zone, self.room.price_with_one_more(zone));
+            let better = best.as_ref().is_none_or(|(best_zone, best_terms)| {
+                let by_score = terms.total_us().total_cmp(&best_terms.total_us());
+                by_score
+                    .then(self.room.given(zone).cmp(&self.room.given(*best_zone)))
+                    .then(
+                        self.lot(session.key, zone)
+                            .cmp(&self.lot(session.key, *best_zone)),
+                    )
+                    .is_lt()
+            });
+            if better {
+                best = Some((zone, terms));
+            }
+        }
+        best
+    }
+
+    /// A number that breaks ties differently for each session, the same for the same seed.
+    fn lot(&self, key: SessionKey, zone: ZoneId) -> u64 {
+        let mut x =
+            key.low64() ^ self.seed ^ (u64::from(zone.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// The why of moving a session, with its regret as of now.
+    fn why(&self, session: &Profile, home: ZoneId, to: Terms) -> Why {
+        Why {
+            from: self
+                .scorer
+                .terms(session, home, self.room.price_as_is(home)),
+            to,
+            rate: f64::from(session.rate_at(self.now_ms)),
+            regret_us: f64::from(session.regret_at(self.now_ms)),
+            move_us: self.scorer.move_us(session, home, self.now_ms),
+        }
+    }
+
+    fn hold_back(&mut self, why: HeldBack) {
+        *self.plan.held_back.entry(why).or_default() += 1;
+    }
+
+    /// Books the move if budgets and room allow.
+    fn admit(
+        &mut self,
+        session: &Profile,
+        (from, to): (ZoneId, ZoneId),
+        reason: MoveReason,
+        why: Why,
+    ) -> bool {
+        let by_operator = reason == MoveReason::Drain;
+        if self.plan.moves.len() >= MOVES_PER_PLAN_MAX {
+            self.hold_back(HeldBack::MinuteBudget);
+            return false;
+        }
+        if let Err(held) = self.room.book(from, to, by_operator) {
+            self.hold_back(held);
+            return false;
+        }
+        self.taken.insert(session.key);
+        self.plan.moves.push(Move {
+            key: session.key,
+            from,
+            to,
+            reason,
+            why,
+            carried_out: by_operator || self.plan.act == Act::On,
+        });
+        true
+    }
+
+    /// Why a session may not be moved by any plan now, whatever it would gain.
+    fn barred(&self, session: &Profile) -> Option<HeldBack> {
+        if self.under_way.contains(&session.key) || self.taken.contains(&session.key) {
+            return Some(HeldBack::UnderWay);
+        }
+        self.inputs
+            .resting
+            .contains(&session.key)
+            .then_some(HeldBack::Resting)
+    }
+}
+
+/// The directive that moves a session, if one does.
+fn directive_of(table: &PlacementTable, key: SessionKey) -> Option<DirectiveId> {
+    let mut directives = table.directives().values();
+    directives.find(|d| d.key == key).map(|d| d.id)
+}

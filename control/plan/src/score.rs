@@ -1,0 +1,128 @@
+//! How good a zone is for a session: J(u, z) per request, in microseconds of user latency, every
+//! term kept for the why. Money enters through the policy's one exchange rate.
+
+use homing_wire::{Facts, Intake, Zone, ZoneId};
+
+use crate::profile::Profile;
+
+/// CPU a request is taken to cost until footprints are measured: 2 ms of one core.
+const CPU_US_PER_REQUEST: f64 = 2_000.0;
+/// Response bytes a request is taken to have until some were seen.
+const BYTES_PER_REQUEST: f64 = 16_384.0;
+/// State bytes a handoff is taken to copy until one was measured.
+const STATE_BYTES: f64 = 65_536.0;
+/// The pause a handoff is taken to cause.
+const PAUSE_US: f64 = 20_000.0;
+/// What a handoff is feared to cost beyond its pause: cold caches, new connections, the risk of
+/// undoing it. In microseconds of user latency.
+const MOVE_RISK_US: f64 = 250_000.0;
+/// A round trip nobody measured is taken to be this much worse than the worst one measured from
+/// the same place, so that ignorance never attracts a session.
+const UNKNOWN_RTT_FACTOR: f64 = 1.5;
+
+/// The terms of one zone's score for one session, per request, in microseconds of user latency.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Terms {
+    /// Expected round trip from the session's place to the zone; 0 where the place is unknown,
+    /// for every zone alike.
+    pub distance_us: f64,
+    /// CPU and egress prices at the policy's exchange rate.
+    pub price_us: f64,
+    /// The zone's shadow price: what one more session there costs the others.
+    pub capacity_us: f64,
+}
+
+impl Terms {
+    /// All of them together.
+    #[must_use]
+    pub fn total_us(&self) -> f64 {
+        self.distance_us + self.price_us + self.capacity_us
+    }
+}
+
+/// Scores zones for sessions against one table's facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Scorer<'a> {
+    facts: &'a Facts,
+}
+
+impl<'a> Scorer<'a> {
+    /// A scorer for these facts.
+    #[must_use]
+    pub fn new(facts: &'a Facts) -> Self {
+        Self { facts }
+    }
+
+    /// The terms of one zone for one session, with the zone's shadow price as it would be with the
+    /// session in it. A zone the facts do not have scores as infinitely far away.
+    #[must_use]
+    pub fn terms(&self, session: &Profile, zone: ZoneId, capacity_us: f64) -> Terms {
+        let Some(spec) = self.facts.zones.get(zone.index()) else {
+            return Terms {
+                distance_us: f64::INFINITY,
+                ..Terms::default()
+            };
+        };
+        Terms {
+            distance_us: self.distance_us(session, zone),
+            price_us: self.price_us(session, spec),
+            capacity_us,
+        }
+    }
+
+    /// The one-off cost of moving a session out of `from`, in microseconds of user latency:
+    /// the pause as its requests feel it, egress of its state, and the risk.
+    #[must_use]
+    pub fn move_us(&self, session: &Profile, from: ZoneId, now_ms: u64) -> f64 {
+        let rate = f64::from(session.rate_at(now_ms));
+        // A request that arrives in the pause b waits b/2 on average, and rate * b of them do.
+        let pause = rate * (PAUSE_US / 1e6) * PAUSE_US / 2.0;
+        let egress = self.facts.zones.get(from.index()).map_or(0.0, |zone| {
+            self.money_us(zone.price.egress_gib_micros as f64 * STATE_BYTES / GIB)
+        });
+        pause + egress + MOVE_RISK_US
+    }
+
+    /// Zones that take sessions.
+    pub fn open(&self) -> impl Iterator<Item = ZoneId> + use<'a> {
+        let open = |(index, zone): (usize, &Zone)| {
+            (zone.intake == Intake::Open).then_some(ZoneId(index as u8))
+        };
+        self.facts.zones.iter().enumerate().filter_map(open)
+    }
+
+    fn distance_us(&self, session: &Profile, zone: ZoneId) -> f64 {
+        let place = session
+            .place
+            .and_then(|place| self.facts.places.get(place.index()));
+        let Some(place) = place else {
+            return 0.0;
+        };
+        let known = |us: &&u32| **us != u32::MAX;
+        match place.rtt_us.get(zone.index()).filter(known) {
+            Some(us) => f64::from(*us),
+            None => {
+                let worst = place.rtt_us.iter().filter(known).max();
+                worst.map_or(0.0, |us| f64::from(*us) * UNKNOWN_RTT_FACTOR)
+            }
+        }
+    }
+
+    fn price_us(&self, session: &Profile, zone: &Zone) -> f64 {
+        let bytes = match f64::from(session.bytes_per_request) {
+            seen if seen > 0.0 => seen,
+            _ => BYTES_PER_REQUEST,
+        };
+        let cpu_hours = CPU_US_PER_REQUEST / 3.6e9;
+        let micros_per_request = zone.price.cpu_hour_micros as f64 * cpu_hours
+            + zone.price.egress_gib_micros as f64 * bytes / GIB;
+        // The exchange rate is stated per 1,000 requests.
+        self.money_us(micros_per_request * 1e3)
+    }
+
+    fn money_us(&self, micros: f64) -> f64 {
+        micros / 1e6 * self.facts.policy.currency_us as f64
+    }
+}
+
+const GIB: f64 = 1_073_741_824.0;
