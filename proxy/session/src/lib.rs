@@ -9,5 +9,7 @@ pub mod head;
 pub mod idle;
 pub mod mint;
 pub mod placement;
+pub mod roster;
 pub mod route;
+mod spread;
 pub mod steer;

@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use homing_wire::{Epoch, SessionKey, ZoneId, table::Home};
 
+use crate::spread::spread;
+
 /// A slot: `tag (40) | zone (8) | epoch - base (16)`.
 type Slot = u64;
 
@@ -267,16 +269,6 @@ impl Exceptions {
     fn group_mut(&mut self, at: usize) -> &mut Group {
         &mut Arc::make_mut(&mut self.segments[at / SEGMENT_GROUPS])[at % SEGMENT_GROUPS]
     }
-}
-
-/// Spreads a key over 64 bits. Keys are uniform already; this makes any two keys differ in it, not
-/// only keys that were hashed, and costs one multiplication.
-#[inline]
-fn spread(key: SessionKey) -> u64 {
-    let low = key.low64() ^ 0x9e37_79b9_7f4a_7c15;
-    let high = (key.0 >> 64) as u64 ^ 0xc2b2_ae3d_27d4_eb4f;
-    let product = u128::from(low) * u128::from(high);
-    product as u64 ^ (product >> 64) as u64
 }
 
 #[inline]
