@@ -5,6 +5,7 @@ pub mod chunk;
 mod codec;
 pub mod delta;
 pub mod directive;
+pub mod document;
 pub mod envelope;
 pub mod ids;
 pub mod limits;

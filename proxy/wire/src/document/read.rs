@@ -43,15 +43,32 @@ pub struct Named<'a> {
 impl Named<'_> {
     /// Tells a fault of the key itself.
     pub fn fault(&self, problem: impl Into<String>, remedy: impl Into<String>) {
-        let Reader { path, sink, concealed, .. } = &self.value;
+        let Reader {
+            path,
+            sink,
+            concealed,
+            ..
+        } = &self.value;
         let value = Some(self.key.to_owned());
-        sink.add(self.at, path, value, *concealed, problem.into(), remedy.into());
+        sink.add(
+            self.at,
+            path,
+            value,
+            *concealed,
+            problem.into(),
+            remedy.into(),
+        );
     }
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(node: &'a Node, sink: &'a Sink) -> Self {
-        Self { node, path: Path::default(), sink, concealed: false }
+        Self {
+            node,
+            path: Path::default(),
+            sink,
+            concealed: false,
+        }
     }
 
     /// The value as it stands in the tree.
@@ -89,7 +106,14 @@ impl<'a> Reader<'a> {
     }
 
     fn tell(&self, value: Option<String>, problem: String, remedy: String) {
-        self.sink.add(self.node.at, &self.path, value, self.concealed, problem, remedy);
+        self.sink.add(
+            self.node.at,
+            &self.path,
+            value,
+            self.concealed,
+            problem,
+            remedy,
+        );
     }
 
     fn wrong(&self, wrong: Wrong) {
@@ -97,7 +121,10 @@ impl<'a> Reader<'a> {
     }
 
     fn not_due(&self, due: &str, remedy: impl Into<String>) {
-        self.fault(format!("{due} is due here, not {}", self.node.kind()), remedy);
+        self.fault(
+            format!("{due} is due here, not {}", self.node.kind()),
+            remedy,
+        );
     }
 
     /// Whether nothing stands here (`null`, `~` or a key without a value).
@@ -106,13 +133,31 @@ impl<'a> Reader<'a> {
         matches!(self.node.value, Value::Null)
     }
 
+    /// Whether this is a list with nothing in it.
+    #[must_use]
+    pub fn is_empty_list(&self) -> bool {
+        matches!(&self.node.value, Value::Seq(items) if items.is_empty())
+    }
+
+    /// A key's value if this is a map that has it, without asking for it.
+    #[must_use]
+    pub(super) fn child(&self, key: &str) -> Option<Self> {
+        let Value::Map(entries) = &self.node.value else {
+            return None;
+        };
+        entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| self.entry(entry).value)
+    }
+
     /// Text. A number or `true` is a fault whose remedy is quotes.
     #[must_use]
     pub fn text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Str(text) => return Some(text),
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
-                self.not_due("text", format!("write it in quotes: \"{}\"", self.node.shown()));
+                self.not_due("text", "put it in quotes");
             }
             _ => self.not_due("text", "write one word or a text in quotes"),
         }
@@ -132,7 +177,11 @@ impl<'a> Reader<'a> {
     /// A whole number in a range.
     #[must_use]
     pub fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        let due = format!("write a whole number from {} to {}", range.start(), range.end());
+        let due = format!(
+            "write a whole number from {} to {}",
+            range.start(),
+            range.end()
+        );
         let number = match self.node.value {
             Value::Int(n) => n,
             Value::Float(_) => {
@@ -216,7 +265,10 @@ impl<'a> Reader<'a> {
         if time.is_multiple_of(1_000) {
             return Some(time / 1_000);
         }
-        self.fault("a time is finer than one ms", "round it to whole milliseconds");
+        self.fault(
+            "a time is finer than one ms",
+            "round it to whole milliseconds",
+        );
         None
     }
 
@@ -272,7 +324,11 @@ impl<'a> Reader<'a> {
         if range.contains(&n) {
             return Some(n);
         }
-        let problem = if n == 0 { "may not be zero" } else { "is out of range" };
+        let problem = if n == 0 {
+            "may not be zero"
+        } else {
+            "is out of range"
+        };
         let (least, most) = (quantity.write(*range.start()), quantity.write(*range.end()));
         self.fault(
             format!("{} here {problem}", quantity.what),
@@ -318,10 +374,17 @@ impl<'a> Reader<'a> {
             return None;
         };
         if items.len() > max {
-            self.fault(format!("has too many items: {}", items.len()), format!("keep to {max}"));
+            self.fault(
+                format!("has too many items: {}", items.len()),
+                format!("keep to {max}"),
+            );
             return None;
         }
-        let item = |(index, node)| Self { node, path: self.path.index(index), ..self.clone() };
+        let item = |(index, node)| Self {
+            node,
+            path: self.path.index(index),
+            ..self.clone()
+        };
         Some(items.iter().enumerate().map(item).collect())
     }
 
@@ -336,7 +399,10 @@ impl<'a> Reader<'a> {
     pub fn named(&self, max: usize) -> Option<Vec<Named<'a>>> {
         let entries = self.entries()?;
         if entries.len() > max {
-            self.fault(format!("has too many keys: {}", entries.len()), format!("keep to {max}"));
+            self.fault(
+                format!("has too many keys: {}", entries.len()),
+                format!("keep to {max}"),
+            );
             return None;
         }
         Some(entries.iter().map(|entry| self.entry(entry)).collect())
@@ -347,7 +413,11 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn map<T>(&self, read: impl FnOnce(&mut MapReader<'a>) -> Option<T>) -> Option<T> {
         let entries = self.entries()?;
-        let mut map = MapReader { reader: self.clone(), entries, asked: Vec::new() };
+        let mut map = MapReader {
+            reader: self.clone(),
+            entries,
+            asked: Vec::new(),
+        };
         let result = read(&mut map);
         map.tell_unasked();
         result
@@ -382,7 +452,10 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 let words = either(words.iter().copied());
-                self.not_due("a word or a map with one key", format!("write one of {words}"));
+                self.not_due(
+                    "a word or a map with one key",
+                    format!("write one of {words}"),
+                );
             }
         }
         None
@@ -397,9 +470,16 @@ impl<'a> Reader<'a> {
     }
 
     fn entry(&self, entry: &'a Entry) -> Named<'a> {
-        let value =
-            Self { node: &entry.value, path: self.path.key(&entry.key), ..self.clone() };
-        Named { key: &entry.key, value, at: entry.at }
+        let value = Self {
+            node: &entry.value,
+            path: self.path.key(&entry.key),
+            ..self.clone()
+        };
+        Named {
+            key: &entry.key,
+            value,
+            at: entry.at,
+        }
     }
 
     /// Tells every key given twice in this value and below.
@@ -422,7 +502,12 @@ impl<'a> Reader<'a> {
             Value::Seq(items) => {
                 for (index, node) in items.iter().enumerate() {
                     let path = self.path.index(index);
-                    Self { node, path, ..self.clone() }.tell_duplicates();
+                    Self {
+                        node,
+                        path,
+                        ..self.clone()
+                    }
+                    .tell_duplicates();
                 }
             }
             _ => {}
@@ -473,7 +558,8 @@ impl<'a> MapReader<'a> {
         match self.find(key) {
             Some(value) => read(&value),
             None => {
-                self.reader.tell(None, format!("`{key}` is missing"), remedy.to_owned());
+                self.reader
+                    .tell(None, format!("`{key}` is missing"), remedy.to_owned());
                 None
             }
         }
@@ -495,7 +581,10 @@ impl<'a> MapReader<'a> {
             let remedy = match nearest(&entry.key, free) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if self.asked.is_empty() => "take it out".to_owned(),
-                None => format!("take it out; known here: {}", list(self.asked.iter().copied())),
+                None => format!(
+                    "take it out; known here: {}",
+                    list(self.asked.iter().copied())
+                ),
             };
             named.fault(format!("unknown field `{}`", entry.key), remedy);
         }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Location, Spanned};
@@ -71,6 +71,7 @@ pub struct Entry {
 pub(super) struct NotATree {
     pub(super) at: At,
     pub(super) problem: String,
+    pub(super) remedy: &'static str,
 }
 
 /// Reads one YAML document (JSON is a subset) of at most [`NODES_MAX`] values.
@@ -94,18 +95,36 @@ pub(super) fn parse(text: &str) -> Result<Node, NotATree> {
         strict_booleans: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| NotATree {
-        at: error.location().map(At::from).unwrap_or_default(),
-        problem: plain(&error),
+    serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| {
+        let at = error.location().map(At::from).unwrap_or_default();
+        let (problem, remedy) = plain(&error);
+        NotATree {
+            at,
+            problem,
+            remedy,
+        }
     })
 }
 
-/// The parser's message without the position that the fault tells by itself.
-fn plain(error: &serde_saphyr::Error) -> String {
+/// The parser's message without the position that the fault tells by itself, and what to do.
+fn plain(error: &serde_saphyr::Error) -> (String, &'static str) {
     let message = error.without_snippet().to_string();
     let first = message.lines().next().unwrap_or_default();
     let end = first.find(" at line ").unwrap_or(first.len());
-    crate::limits::detail(&first[..end])
+    match &first[..end] {
+        breach if breach.starts_with("budget breached: Documents") => (
+            "holds more than one document".to_owned(),
+            "keep what stands above the second `---`",
+        ),
+        breach if breach.contains("budget breached") || breach.contains("limit exceeded") => (
+            format!("is larger, deeper or more repetitive than is read: {breach}"),
+            "flatten it, or write repeated parts once",
+        ),
+        message => (
+            crate::limits::detail(message),
+            "see that indentation, quotes and brackets match",
+        ),
+    }
 }
 
 impl From<Location> for At {
@@ -123,7 +142,10 @@ impl Node {
     /// A value that was not read from a text.
     #[must_use]
     pub fn new(value: Value) -> Self {
-        Self { value, at: At::default() }
+        Self {
+            value,
+            at: At::default(),
+        }
     }
 
     /// Text that was not read from a text.
@@ -159,7 +181,11 @@ impl Node {
     /// A map that was not read from a text.
     #[must_use]
     pub fn map<K: Into<String>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
-        let entry = |(key, value): (K, Self)| Entry { key: key.into(), at: At::default(), value };
+        let entry = |(key, value): (K, Self)| Entry {
+            key: key.into(),
+            at: At::default(),
+            value,
+        };
         Self::new(Value::Map(entries.into_iter().map(entry).collect()))
     }
 
@@ -175,9 +201,10 @@ impl Node {
     /// As [`Node::get`], to change it.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         match &mut self.value {
-            Value::Map(entries) => {
-                entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.value)
-            }
+            Value::Map(entries) => entries
+                .iter_mut()
+                .find(|e| e.key == key)
+                .map(|e| &mut e.value),
             _ => None,
         }
     }
@@ -185,7 +212,9 @@ impl Node {
     /// The item of this list whose `name` is `name`, by its index.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<usize> {
-        let Value::Seq(items) = &self.value else { return None };
+        let Value::Seq(items) = &self.value else {
+            return None;
+        };
         items.iter().position(
             |item| matches!(item.get("name").map(|n| &n.value), Some(Value::Str(s)) if s == name),
         )
@@ -235,7 +264,10 @@ impl<'de> Deserialize<'de> for Node {
         if matches!(spanned.value, Value::Seq(_) | Value::Map(_)) {
             at.width = 1;
         }
-        Ok(Self { value: spanned.value, at })
+        Ok(Self {
+            value: spanned.value,
+            at,
+        })
     }
 }
 
@@ -310,13 +342,16 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Spanned<Value>>()? {
             let at = At::from(key.referenced);
+            // A list or map for a key reads as its size, and no reader asks for such a key.
             let key = match key.value {
-                Value::Seq(_) | Value::Map(_) => {
-                    return Err(A::Error::custom("a key must be plain text, not a list or map"));
-                }
-                scalar => Node { value: scalar, at }.shown(),
+                Value::Str(text) => text,
+                value => Node { value, at }.shown(),
             };
-            entries.push(Entry { key, at, value: map.next_value()? });
+            entries.push(Entry {
+                key,
+                at,
+                value: map.next_value()?,
+            });
         }
         Ok(Value::Map(entries))
     }

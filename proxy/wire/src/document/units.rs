@@ -10,6 +10,8 @@ pub struct Quantity {
     units: &'static [(&'static str, u64)],
     /// Units a remedy suggests, in order.
     usual: &'static [&'static str],
+    /// How nothing is written.
+    zero: &'static str,
     /// Units used when writing, largest first.
     written: &'static [(&'static str, u64)],
 }
@@ -26,6 +28,7 @@ pub static TIME: Quantity = Quantity {
         ("d", 86_400_000_000),
     ],
     usual: &["ms", "s", "m", "h"],
+    zero: "0s",
     written: &[
         ("h", 3_600_000_000),
         ("m", 60_000_000),
@@ -51,6 +54,7 @@ pub static SIZE: Quantity = Quantity {
         ("TiB", 1 << 40),
     ],
     usual: &["KiB", "MiB", "GiB"],
+    zero: "0B",
     written: &[
         ("TiB", 1 << 40),
         ("GiB", 1 << 30),
@@ -75,6 +79,7 @@ pub static RATE: Quantity = Quantity {
         ("Tbps", 1_000_000_000_000),
     ],
     usual: &["Mbps", "Gbps"],
+    zero: "0bps",
     written: &[
         ("Tbps", 1_000_000_000_000),
         ("Gbps", 1_000_000_000),
@@ -85,8 +90,13 @@ pub static RATE: Quantity = Quantity {
 };
 
 /// Shares in percent.
-pub static SHARE: Quantity =
-    Quantity { what: "a share", units: &[("%", 1)], usual: &["%"], written: &[("%", 1)] };
+pub static SHARE: Quantity = Quantity {
+    what: "a share",
+    units: &[("%", 1)],
+    usual: &["%"],
+    zero: "0%",
+    written: &[("%", 1)],
+};
 
 /// What is wrong with a quantity as written, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,13 +149,22 @@ impl Quantity {
     /// What is wrong with a bare number where this quantity is due.
     #[must_use]
     pub fn bare(&self, number: &str) -> Wrong {
-        self.wrong("needs its unit", self.example(number.trim_start_matches(['-', '+'])))
+        self.wrong(
+            "needs its unit",
+            self.example(number.trim_start_matches(['-', '+'])),
+        )
     }
 
     /// Writes a whole number in the unit that makes it shortest: 120,000,000 as `2m`.
     #[must_use]
     pub fn write(&self, n: u64) -> String {
-        let exact = self.written.iter().filter(|(_, factor)| n.is_multiple_of(*factor));
+        if n == 0 {
+            return self.zero.to_owned();
+        }
+        let exact = self
+            .written
+            .iter()
+            .filter(|(_, factor)| n.is_multiple_of(*factor));
         exact
             .map(|(unit, factor)| format!("{}{unit}", n / factor))
             .min_by_key(String::len)
@@ -155,12 +174,19 @@ impl Quantity {
     /// How to write one, with the number at hand: ``write `24ms`, `24s` or `24m` ``.
     fn example(&self, number: &str) -> String {
         let number = if number.is_empty() { "1" } else { number };
-        let forms: Vec<String> = self.usual.iter().map(|unit| format!("{number}{unit}")).collect();
+        let forms: Vec<String> = self
+            .usual
+            .iter()
+            .map(|unit| format!("{number}{unit}"))
+            .collect();
         format!("write {}", either(forms.iter().map(String::as_str)))
     }
 
     fn wrong(&self, problem: &str, remedy: String) -> Wrong {
-        Wrong { problem: format!("{} {problem}", self.what), remedy }
+        Wrong {
+            problem: format!("{} {problem}", self.what),
+            remedy,
+        }
     }
 }
 
@@ -189,13 +215,13 @@ pub(super) fn scaled(text: &str, factor: u64) -> Result<u64, Scale> {
     if negative && !(zero(whole) && zero(fraction)) {
         return Err(Scale::Negative);
     }
-    // 10^18 and any u64 factor fit a u128 together.
+    // 20 digits and any factor of a unit fit a u128 together.
     if fraction.len() > 18 {
         return Err(Scale::TooFine);
     }
     let number = |s: &str| match s.trim_start_matches('0') {
         "" => Ok(0_u128),
-        s if s.len() > 19 => Err(Scale::TooLarge),
+        s if s.len() > 20 => Err(Scale::TooLarge),
         s => s.parse::<u128>().map_err(|_| Scale::NotANumber),
     };
     let power = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| Scale::TooFine)?);
