@@ -133,7 +133,7 @@ impl Document {
             let remedy = "give at least one: `zones: [{name: home, endpoints: [...]}]`";
             top.find("zones")
                 .as_ref()
-                .unwrap_or(top.whole())
+                .unwrap_or(top.itself())
                 .fault("there are no zones", remedy);
         }
         // A section that could not be read is told; the others are checked without it.

@@ -32,7 +32,7 @@ pub(super) fn policy(reader: &Reader<'_>) -> Option<Policy> {
             r.decimal(3, CURRENCY_US_MAX)
         });
         if hold.ms_max < cut.freeze_ms_max {
-            held.as_ref().unwrap_or(map.whole()).fault(
+            held.as_ref().unwrap_or(map.itself()).fault(
                 format!(
                     "a request would wait {} ms at most, less than the longest freeze of {} ms",
                     hold.ms_max, cut.freeze_ms_max

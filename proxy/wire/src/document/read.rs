@@ -2,13 +2,17 @@
 //! and comes back as `None`. Hand-written combinators instead of derives, because a derive stops at
 //! its first fault and cannot say what to do about it.
 
+mod map;
+mod number;
+
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 
 use super::fault::{Path, Sink};
 use super::nearest::nearest;
-use super::tree::{At, Entry, Node, Value, decimal_text};
-use super::units::{Quantity, RATE, SHARE, SIZE, Scale, TIME, Wrong, either, list, scaled};
+use super::tree::{At, Entry, Node, Value};
+use super::units::{either, list};
+
+pub use map::{MapReader, Named};
 
 /// The largest whole number every JSON reader keeps exactly.
 pub const WHOLE_MAX: u64 = (1 << 53) - 1;
@@ -20,45 +24,6 @@ pub struct Reader<'a> {
     path: Path,
     sink: &'a Sink,
     concealed: bool,
-}
-
-/// A map being read. Keys nobody asked for are faults when the read ends.
-#[derive(Debug)]
-pub struct MapReader<'a> {
-    reader: Reader<'a>,
-    entries: &'a [Entry],
-    asked: Vec<&'static str>,
-}
-
-/// One entry of a map whose keys are the operator's own names.
-#[derive(Clone, Debug)]
-pub struct Named<'a> {
-    /// The key.
-    pub key: &'a str,
-    /// What it is given.
-    pub value: Reader<'a>,
-    at: At,
-}
-
-impl Named<'_> {
-    /// Tells a fault of the key itself.
-    pub fn fault(&self, problem: impl Into<String>, remedy: impl Into<String>) {
-        let Reader {
-            path,
-            sink,
-            concealed,
-            ..
-        } = &self.value;
-        let value = Some(self.key.to_owned());
-        sink.add(
-            self.at,
-            path,
-            value,
-            *concealed,
-            problem.into(),
-            remedy.into(),
-        );
-    }
 }
 
 impl<'a> Reader<'a> {
@@ -116,10 +81,6 @@ impl<'a> Reader<'a> {
         );
     }
 
-    fn wrong(&self, wrong: Wrong) {
-        self.fault(wrong.problem, wrong.remedy);
-    }
-
     fn not_due(&self, due: &str, remedy: impl Into<String>) {
         self.fault(
             format!("{due} is due here, not {}", self.node.kind()),
@@ -171,169 +132,6 @@ impl<'a> Reader<'a> {
             return Some(b);
         }
         self.not_due("`true` or `false`", "write `true` or `false`");
-        None
-    }
-
-    /// A whole number in a range.
-    #[must_use]
-    pub fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        let due = format!(
-            "write a whole number from {} to {}",
-            range.start(),
-            range.end()
-        );
-        let number = match self.node.value {
-            Value::Int(n) => n,
-            Value::Float(_) => {
-                self.fault("is not a whole number in range", due);
-                return None;
-            }
-            _ => {
-                self.not_due("a whole number", due);
-                return None;
-            }
-        };
-        match u64::try_from(number) {
-            Ok(n) if range.contains(&n) => Some(n),
-            Err(_) => {
-                self.fault("may not be negative", due);
-                None
-            }
-            Ok(_) => {
-                self.fault("is out of range", due);
-                None
-            }
-        }
-    }
-
-    /// A number of at least zero with at most `digits` decimals, times 10^`digits`: money in
-    /// millionths, cores in thousandths. `max` bounds the result.
-    #[must_use]
-    pub fn decimal(&self, digits: u32, max: u64) -> Option<u64> {
-        let unit = 10_u64.pow(digits);
-        let due = format!("write a number from 0 to {}", max / unit);
-        let text = match self.node.value {
-            Value::Int(n) => n.to_string(),
-            Value::Float(x) if x.is_finite() => x.to_string(),
-            Value::Float(_) => {
-                self.fault("must be a finite number", due);
-                return None;
-            }
-            _ => {
-                self.not_due("a number", due);
-                return None;
-            }
-        };
-        match scaled(&text, unit) {
-            Ok(n) if n <= max => return Some(n),
-            Ok(_) | Err(Scale::TooLarge) => self.fault("is too large", due),
-            Err(Scale::Negative) => self.fault("may not be negative", due),
-            Err(Scale::TooFine) => self.fault(
-                format!("has more than {digits} decimals"),
-                format!("round it to {digits} decimals"),
-            ),
-            Err(Scale::NotANumber) => self.not_due("a number", due),
-        }
-        None
-    }
-
-    /// A number from -`limit` to `limit`, in millionths, rounded: degrees on the earth.
-    #[must_use]
-    pub fn degrees(&self, limit: i32) -> Option<i32> {
-        let due = format!("write decimal degrees from -{limit} to {limit}");
-        let x = match self.node.value {
-            Value::Int(n) => n as f64,
-            Value::Float(x) => x,
-            _ => {
-                self.not_due("a number", due);
-                return None;
-            }
-        };
-        if x.is_finite() && x.abs() <= f64::from(limit) {
-            // In range: 180 million fits an i32.
-            return Some((x * 1e6).round() as i32);
-        }
-        self.fault("is not on the earth", due);
-        None
-    }
-
-    /// A time such as `500ms` in milliseconds; the range is in milliseconds.
-    #[must_use]
-    pub fn millis(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        let micros = |ms: &u64| ms.saturating_mul(1_000);
-        let time = self.micros(micros(range.start())..=micros(range.end()))?;
-        if time.is_multiple_of(1_000) {
-            return Some(time / 1_000);
-        }
-        self.fault(
-            "a time is finer than one ms",
-            "round it to whole milliseconds",
-        );
-        None
-    }
-
-    /// A time such as `12.5ms` in microseconds; the range is in microseconds.
-    #[must_use]
-    pub fn micros(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        self.quantity(&TIME, range)
-    }
-
-    /// A size such as `64KiB` in bytes.
-    #[must_use]
-    pub fn bytes(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        self.quantity(&SIZE, range)
-    }
-
-    /// A rate such as `10Gbps` in bits a second.
-    #[must_use]
-    pub fn bits_per_second(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        self.quantity(&RATE, range)
-    }
-
-    /// A share such as `100%` in percent.
-    #[must_use]
-    pub fn percent(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        self.quantity(&SHARE, range)
-    }
-
-    fn quantity(&self, quantity: &Quantity, range: RangeInclusive<u64>) -> Option<u64> {
-        let n = match &self.node.value {
-            Value::Str(text) => match quantity.parse(text) {
-                Ok(n) => n,
-                Err(wrong) => {
-                    self.wrong(wrong);
-                    return None;
-                }
-            },
-            Value::Int(n) => {
-                self.wrong(quantity.bare(&n.to_string()));
-                return None;
-            }
-            Value::Float(x) => {
-                self.wrong(quantity.bare(&decimal_text(*x)));
-                return None;
-            }
-            _ => {
-                self.wrong(Wrong {
-                    problem: format!("{} is due here, not {}", quantity.what, self.node.kind()),
-                    remedy: quantity.bare("1").remedy,
-                });
-                return None;
-            }
-        };
-        if range.contains(&n) {
-            return Some(n);
-        }
-        let problem = if n == 0 {
-            "may not be zero"
-        } else {
-            "is out of range"
-        };
-        let (least, most) = (quantity.write(*range.start()), quantity.write(*range.end()));
-        self.fault(
-            format!("{} here {problem}", quantity.what),
-            format!("write {} from {least} to {most}", quantity.what),
-        );
         None
     }
 
@@ -413,11 +211,7 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn map<T>(&self, read: impl FnOnce(&mut MapReader<'a>) -> Option<T>) -> Option<T> {
         let entries = self.entries()?;
-        let mut map = MapReader {
-            reader: self.clone(),
-            entries,
-            asked: Vec::new(),
-        };
+        let mut map = MapReader::new(self.clone(), entries);
         let result = read(&mut map);
         map.tell_unasked();
         result
@@ -511,82 +305,6 @@ impl<'a> Reader<'a> {
                 }
             }
             _ => {}
-        }
-    }
-}
-
-impl<'a> MapReader<'a> {
-    /// The map as a value: its place, and where to tell faults of the whole.
-    #[must_use]
-    pub fn whole(&self) -> &Reader<'a> {
-        &self.reader
-    }
-
-    /// A key's value, if the key is given and not null.
-    pub fn find(&mut self, key: &'static str) -> Option<Reader<'a>> {
-        self.asked.push(key);
-        let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some(self.reader.entry(entry).value).filter(|value| !value.is_null())
-    }
-
-    /// A key's value read by `read`; `None` if it is not given, or told as a fault.
-    pub fn optional<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Reader<'a>) -> Option<T>,
-    ) -> Option<T> {
-        self.find(key).and_then(|value| read(&value))
-    }
-
-    /// As [`MapReader::optional`], with what holds if the key is not given.
-    pub fn or<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        read: impl FnOnce(&Reader<'a>) -> Option<T>,
-    ) -> T {
-        self.optional(key, read).unwrap_or(default)
-    }
-
-    /// A key that must be given; `remedy` says what to write if it is not.
-    pub fn required<T>(
-        &mut self,
-        key: &'static str,
-        remedy: &str,
-        read: impl FnOnce(&Reader<'a>) -> Option<T>,
-    ) -> Option<T> {
-        match self.find(key) {
-            Some(value) => read(&value),
-            None => {
-                self.reader
-                    .tell(None, format!("`{key}` is missing"), remedy.to_owned());
-                None
-            }
-        }
-    }
-
-    /// Allows a key without reading it.
-    pub fn allow(&mut self, key: &'static str) {
-        self.asked.push(key);
-    }
-
-    fn tell_unasked(self) {
-        for entry in self.entries {
-            if self.asked.contains(&entry.key.as_str()) {
-                continue;
-            }
-            let named = self.reader.entry(entry);
-            let given = |key: &str| self.entries.iter().any(|entry| entry.key == key);
-            let free = self.asked.iter().copied().filter(|key| !given(key));
-            let remedy = match nearest(&entry.key, free) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if self.asked.is_empty() => "take it out".to_owned(),
-                None => format!(
-                    "take it out; known here: {}",
-                    list(self.asked.iter().copied())
-                ),
-            };
-            named.fault(format!("unknown field `{}`", entry.key), remedy);
         }
     }
 }

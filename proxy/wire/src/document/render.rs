@@ -100,7 +100,7 @@ fn capacity(capacity: &Capacity) -> Fields {
     [
         stated(capacity.sessions, "sessions", Node::int),
         stated(capacity.cpu_milli, "cpu", |n| decimal(n, 3)),
-        stated(capacity.memory_bytes, "memory", |n| bytes(n)),
+        stated(capacity.memory_bytes, "memory", bytes),
         stated(capacity.storage_iops, "storage_iops", Node::int),
         stated(capacity.bandwidth_bps, "bandwidth", |n| {
             Node::text(RATE.write(n))

@@ -34,11 +34,11 @@ pub(super) fn service(
             syntax::name,
         );
         let tenant = map.or("tenant", TENANT_DEFAULT.to_owned(), syntax::name);
-        let called = named.clone().unwrap_or_else(|| map.whole().place());
+        let called = named.clone().unwrap_or_else(|| map.itself().place());
         let matches = match map.find("match") {
             Some(stated) => sources::matches(&stated, &called, routes),
             None => {
-                routes.take("", "/", &called, map.whole());
+                routes.take("", "/", &called, map.itself());
                 Some(sources::any())
             }
         };

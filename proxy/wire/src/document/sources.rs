@@ -54,7 +54,7 @@ pub(super) fn matches<'a>(
         }
         // Only a list that is absent or empty means every host; a faulty one is told already.
         if items.is_none_or(|items| items.is_some_and(|items| items.is_empty())) {
-            routes.take("", &path, service, map.whole());
+            routes.take("", &path, service, map.itself());
         }
         Some(Match {
             hosts,
