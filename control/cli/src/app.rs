@@ -10,7 +10,8 @@ mod record;
 mod serve;
 pub mod shelf;
 
-pub use answer::{fill, filled_digest};
+pub(crate) use answer::FILL_BYTES_MAX;
+pub use answer::fill;
 pub use distance::Distances;
 pub use record::{Execution, Kind, parse as parse_executions};
 pub use serve::{App, AppSettings, serve};

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 /// Largest page body that is made.
-pub(super) const FILL_BYTES_MAX: usize = 1 << 20;
+pub(crate) const FILL_BYTES_MAX: usize = 1 << 20;
 
 /// A body of `len` bytes (at most [`FILL_BYTES_MAX`]) for a path.
 #[must_use]
@@ -23,10 +23,4 @@ pub fn fill(path: &str, len: usize) -> Bytes {
     }
     body.truncate(len);
     Bytes::from(body)
-}
-
-/// The digest of the body that [`fill`] makes.
-#[must_use]
-pub fn filled_digest(path: &str, len: usize) -> [u8; 32] {
-    *blake3::hash(&fill(path, len)).as_bytes()
 }

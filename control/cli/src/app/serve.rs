@@ -64,16 +64,13 @@ impl App {
     /// An app without sessions.
     #[must_use]
     pub fn new(settings: AppSettings) -> Arc<Self> {
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         Arc::new(Self {
             places: Semaphore::new(settings.places.max(1)),
             work_us: AtomicU64::new(micros(settings.work)),
             settings,
             shelf: Mutex::default(),
             waiting: AtomicUsize::new(0),
-            started: (Instant::now(), micros(since_1970)),
+            started: started(),
         })
     }
 
@@ -310,6 +307,21 @@ fn refusal(refused: Refused) -> Response<Bytes> {
         Refused::Gap => plain(StatusCode::CONFLICT, "the delta does not fit"),
         Refused::Full => plain(StatusCode::INSUFFICIENT_STORAGE, "no room"),
     }
+}
+
+/// The steady clock and microseconds since 1970 at one moment. Read a few times and the quickest
+/// reading kept, so that a process that is interrupted between the two does not order its record
+/// wrongly beside another zone's.
+fn started() -> (Instant, u64) {
+    let reading = |_| {
+        let before = Instant::now();
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        (before.elapsed(), before, micros(since_1970))
+    };
+    let quickest = (0..16).map(reading).min_by_key(|(took, ..)| *took);
+    quickest.map_or((Instant::now(), 0), |(_, at, since_1970)| (at, since_1970))
 }
 
 fn micros(time: Duration) -> u64 {

@@ -14,7 +14,7 @@ fn the_bundled_log_is_read_to_its_cut_end() {
     // 43 lines of this copy are broken in two and the last one is cut short.
     assert_eq!(trace.visits.len() as u64 + trace.skipped, 1_930);
     assert_eq!(trace.skipped, 87);
-    assert_eq!(trace.clients, 231);
+    assert_eq!(trace.clients, 186);
     let first = &trace.visits[0];
     assert_eq!(
         first.path,
