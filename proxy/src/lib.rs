@@ -1,9 +1,13 @@
 //! Homing's data plane: the shell that takes clients in and carries out what the pure crates
 //! decide.
 
+pub mod access_log;
 pub mod activation_log;
 pub mod clock;
 pub mod config;
+pub mod gates;
+pub mod handoff;
+pub mod hold;
 pub mod http;
 pub mod listen;
 pub mod live;

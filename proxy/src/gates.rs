@@ -1,0 +1,325 @@
+//! The gate of every zone, in one process: each is a row of shards, each shard a small mutex around
+//! a pure roster. A request locks one shard twice, once on its way in and once on its way out;
+//! nothing else of it is shared but atomics.
+
+use std::sync::{Arc, OnceLock};
+
+use homing_session::{
+    gate::{Event, Ownership, Reaction, Refusal, Verdict},
+    roster::{Activity, Admit, Life, Roster, RosterCounts, TransitionRefused, Who},
+};
+use homing_wire::{
+    Epoch, Incarnation, ServiceId, SessionKey, ZONES_MAX, ZoneId, table::Home,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    clock::Clock,
+    hold::{HoldTicket, Holds},
+    live::Live,
+    telemetry::{Metrics, Recorder, StatusClass},
+};
+
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+pub use sessions::SessionPage;
+
+/// Shards of one zone's gate. A power of two.
+const SHARDS: usize = 64;
+const SHARD_BITS: u32 = SHARDS.trailing_zeros();
+
+/// The gates of all zones.
+#[derive(Debug)]
+pub struct Gates {
+    zones: Box<[OnceLock<ZoneGate>]>,
+    sessions_per_shard: usize,
+    incarnation: Incarnation,
+    holds: Holds,
+    recorder: Arc<Recorder>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct ZoneGate {
+    shards: Box<[Mutex<Roster>]>,
+}
+
+/// What a gate says to a request.
+#[derive(Debug)]
+pub enum Admission {
+    /// Send it to an endpoint of the zone.
+    Go(Permit),
+    /// Wait, then ask again.
+    Park(HoldTicket),
+    /// It was not executed; ask at its home.
+    Moved(Home),
+    /// It was not executed and will not be.
+    Refused(Refused),
+}
+
+/// Why a gate refuses a request. All pass: `Retry-After` is right for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// The hold is full.
+    HoldFull,
+    /// Nobody here knows where the session lives.
+    NotOwner,
+    /// The gate may not act at present.
+    NoLease,
+    /// The gate remembers as many sessions as it may, and none can be forgotten.
+    RosterFull,
+}
+
+/// What an answered request came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Finish {
+    /// The response's status.
+    pub status: u16,
+    /// Response bytes sent to the client.
+    pub bytes: u64,
+    /// Time to the response head, microseconds.
+    pub latency_us: u64,
+}
+
+/// A request in execution. It is counted in flight until this is finished or dropped.
+#[derive(Debug)]
+pub struct Permit {
+    gates: Arc<Gates>,
+    zone: ZoneId,
+    key: SessionKey,
+    epoch: Epoch,
+    finished: bool,
+}
+
+impl Gates {
+    /// Gates that remember nothing yet, for at most `sessions_per_zone` sessions each.
+    #[must_use]
+    pub fn new(
+        sessions_per_zone: u32,
+        incarnation: Incarnation,
+        recorder: Arc<Recorder>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            zones: (0..ZONES_MAX).map(|_| OnceLock::new()).collect(),
+            sessions_per_shard: (sessions_per_zone as usize).div_ceil(SHARDS),
+            incarnation,
+            holds: Holds::default(),
+            recorder,
+            metrics,
+        }
+    }
+
+    /// This life of the process.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The queues of requests that wait.
+    #[must_use]
+    pub fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    /// Asks a zone's gate to let a request in.
+    pub fn admit(self: &Arc<Self>, live: &Live, zone: ZoneId, who: Who, now_ms: u64) -> Admission {
+        let Some(shard) = self.shard(zone, who.key) else {
+            return Admission::Refused(Refused::NotOwner);
+        };
+        // One process is edge and gate: the lease is its own life.
+        let admit = shard.lock().admit(who, &live.placement, true, now_ms);
+        match admit {
+            Admit::Execute { epoch } => {
+                self.recorder.started(zone);
+                let gates = Arc::clone(self);
+                Admission::Go(Permit { gates, zone, key: who.key, epoch, finished: false })
+            }
+            Admit::Park => match self.holds.enter(who.key, &live.table.facts().policy.hold) {
+                Ok(ticket) => {
+                    self.metrics.holds.inc();
+                    Admission::Park(ticket)
+                }
+                Err(_) => {
+                    self.metrics.hold_refusals.inc();
+                    Admission::Refused(Refused::HoldFull)
+                }
+            },
+            Admit::Moved(home) => {
+                self.metrics.redirects.inc();
+                Admission::Moved(home)
+            }
+            Admit::NotOwner => Admission::Refused(Refused::NotOwner),
+            Admit::NoLease => Admission::Refused(Refused::NoLease),
+            Admit::Full => Admission::Refused(Refused::RosterFull),
+        }
+    }
+
+    /// Applies an ownership event at a zone's gate.
+    ///
+    /// # Errors
+    /// The machine's refusal; a full roster counts as out of place.
+    pub fn step(
+        &self,
+        live: &Live,
+        zone: ZoneId,
+        key: SessionKey,
+        event: Event,
+        now_ms: u64,
+    ) -> Result<Reaction, Refusal> {
+        let shard = self.shard(zone, key).ok_or(Refusal::OutOfPlace)?;
+        let life = Life { incarnation: self.meant(event), lease_valid: true };
+        shard.lock().transition(key, event, &live.placement, life, now_ms).map_err(|refused| {
+            match refused {
+                TransitionRefused::Illegal(illegal) => illegal.why,
+                TransitionRefused::Full => Refusal::OutOfPlace,
+            }
+        })
+    }
+
+    /// The life by which an event is judged: solo directives name none (zero), since source and
+    /// target live and die together.
+    fn meant(&self, event: Event) -> Incarnation {
+        let named = match event {
+            Event::Stage { to_incarnation, .. }
+            | Event::Activate { to_incarnation, .. }
+            | Event::FenceQuery { to_incarnation, .. } => to_incarnation,
+            Event::Own { incarnation, .. } => incarnation,
+            _ => self.incarnation,
+        };
+        if named == Incarnation(0) { named } else { self.incarnation }
+    }
+
+    /// Where a session lives: what its gate knows, else what the table says.
+    #[must_use]
+    pub fn home(&self, live: &Live, key: SessionKey) -> Home {
+        let mut home = live.home(key);
+        // Each hop rises in epoch; more than a few would be a session moved while we look.
+        for _ in 0..4 {
+            let Some(known) = self.ownership(home.zone, key) else { return home };
+            if known.is_home() {
+                return Home { zone: home.zone, epoch: known.epoch().max(home.epoch) };
+            }
+            match known.admit(true) {
+                Verdict::Moved { zone, epoch } if epoch > home.epoch => home = Home { zone, epoch },
+                _ => return home,
+            }
+        }
+        home
+    }
+
+    /// Makes a session that was just handed over known to its new gate as what it is, since the
+    /// handoff itself names no service.
+    pub fn introduce(&self, live: &Live, zone: ZoneId, who: Who, now_ms: u64) {
+        let Some(shard) = self.shard(zone, who.key) else { return };
+        let mut shard = shard.lock();
+        if let Admit::Execute { .. } = shard.admit(who, &live.placement, true, now_ms) {
+            shard.finish(who.key, None, now_ms);
+        }
+    }
+
+    /// What a zone's gate knows of a session's ownership.
+    #[must_use]
+    pub fn ownership(&self, zone: ZoneId, key: SessionKey) -> Option<Ownership> {
+        self.known(zone, key)?.lock().ownership(key)
+    }
+
+    /// The service of a session that a zone's gate remembers having served.
+    #[must_use]
+    pub fn service_of(&self, zone: ZoneId, key: SessionKey) -> Option<ServiceId> {
+        self.known(zone, key)?.lock().session(key).map(|session| session.service)
+    }
+
+    /// Requests of a session in execution in a zone.
+    #[must_use]
+    pub fn in_flight(&self, zone: ZoneId, key: SessionKey) -> u32 {
+        self.known(zone, key).map_or(0, |shard| shard.lock().in_flight(key))
+    }
+
+    /// Whether a handoff may cut a session now.
+    #[must_use]
+    pub fn may_cut(&self, zone: ZoneId, key: SessionKey, pause_ms: u64, now_ms: u64) -> bool {
+        self.known(zone, key).is_none_or(|shard| shard.lock().may_cut(key, pause_ms, now_ms))
+    }
+
+    /// What a zone's gate has counted, over all shards.
+    #[must_use]
+    pub fn counts(&self, zone: ZoneId) -> RosterCounts {
+        let mut sum = RosterCounts::default();
+        for shard in self.shards(zone) {
+            let counts = shard.lock().counts();
+            sum.homes += counts.homes;
+            sum.in_flight += counts.in_flight;
+            sum.ended += counts.ended;
+            sum.evicted += counts.evicted;
+            sum.turned_away += counts.turned_away;
+        }
+        sum
+    }
+
+    fn shards(&self, zone: ZoneId) -> &[Mutex<Roster>] {
+        let gate = self.zones.get(zone.index()).and_then(OnceLock::get);
+        gate.map(|gate| &*gate.shards).unwrap_or_default()
+    }
+
+    /// The shard of a session, if the zone's gate was ever asked for one.
+    fn known(&self, zone: ZoneId, key: SessionKey) -> Option<&Mutex<Roster>> {
+        self.shards(zone).get(shard_of(key))
+    }
+
+    fn shard(&self, zone: ZoneId, key: SessionKey) -> Option<&Mutex<Roster>> {
+        let gate = self.zones.get(zone.index())?.get_or_init(|| {
+            let roster = || Mutex::new(Roster::new(zone, self.sessions_per_shard));
+            ZoneGate { shards: (0..SHARDS).map(|_| roster()).collect() }
+        });
+        gate.shards.get(shard_of(key))
+    }
+}
+
+/// The low half of a key is uniform; its top bits pick the shard, the roster's own hash uses all.
+fn shard_of(key: SessionKey) -> usize {
+    (key.low64() >> (u64::BITS - SHARD_BITS)) as usize
+}
+
+impl Permit {
+    /// The zone that executes.
+    #[must_use]
+    pub fn zone(&self) -> ZoneId {
+        self.zone
+    }
+
+    /// The epoch to name to the app.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The request was answered.
+    pub fn finish(mut self, finish: Finish) {
+        let latency_us = finish.latency_us.min(u32::MAX.into()) as u32;
+        self.count_out(Some(Activity { bytes: finish.bytes, latency_us }));
+        let class = StatusClass::of(finish.status);
+        self.gates.recorder.finished(self.zone, class, finish.bytes, finish.latency_us);
+    }
+
+    fn count_out(&mut self, activity: Option<Activity>) {
+        self.finished = true;
+        let Some(shard) = self.gates.known(self.zone, self.key) else { return };
+        let now_ms = Clock::process().now_ms();
+        let finished = shard.lock().finish(self.key, activity, now_ms);
+        if finished.drained {
+            self.gates.holds.drained(self.key);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.count_out(None);
+            self.gates.recorder.finished(self.zone, StatusClass::ServerError, 0, 0);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The table in force, compiled, behind one pointer. Everything a request needs of it is swapped
+//! at once, so no request ever sees half of one table and half of another.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use homing_session::{placement::Placement, route::Routes};
+use homing_wire::{
+    SessionKey,
+    delta::Delta,
+    table::{Home, PlacementTable},
+};
+use tokio::sync::watch;
+
+/// A table and what is compiled from it.
+#[derive(Debug)]
+pub struct Live {
+    /// The table itself.
+    pub table: Arc<PlacementTable>,
+    /// Who owns a session.
+    pub placement: Placement,
+    /// Which service a request belongs to.
+    pub routes: Arc<Routes>,
+}
+
+impl Live {
+    /// Compiles a whole table.
+    #[must_use]
+    pub fn compile(table: PlacementTable) -> Self {
+        Self {
+            placement: Placement::compile(&table),
+            routes: Arc::new(Routes::compile(table.facts())),
+            table: Arc::new(table),
+        }
+    }
+
+    /// The table after a delta, sharing with this one what the delta does not touch.
+    #[must_use]
+    pub fn after(&self, table: PlacementTable, delta: &Delta) -> Self {
+        Self {
+            placement: self.placement.with_delta(&table, delta),
+            routes: match delta.facts {
+                Some(_) => Arc::new(Routes::compile(table.facts())),
+                None => Arc::clone(&self.routes),
+            },
+            table: Arc::new(table),
+        }
+    }
+
+    /// Where the table says a session lives.
+    #[must_use]
+    pub fn home(&self, key: SessionKey) -> Home {
+        self.placement.home(key).home
+    }
+}
+
+/// The table in force. One task publishes; any number of readers load without waiting.
+#[derive(Debug)]
+pub struct LiveTable {
+    live: ArcSwap<Live>,
+    published: watch::Sender<()>,
+}
+
+impl LiveTable {
+    /// Starts from a table.
+    #[must_use]
+    pub fn new(live: Live) -> Self {
+        Self { live: ArcSwap::from_pointee(live), published: watch::Sender::new(()) }
+    }
+
+    /// The table in force. Cheap; do not keep the guard over an `await`.
+    pub fn load(&self) -> Guard<Arc<Live>> {
+        self.live.load()
+    }
+
+    /// The table in force, to keep.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Puts a table in force.
+    pub fn publish(&self, live: Live) {
+        self.live.store(Arc::new(live));
+        self.published.send_replace(());
+    }
+
+    /// Wakes whenever a table was put in force. It says "look", never what changed.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
+    }
+}

@@ -1,0 +1,263 @@
+//! The app's own state hooks over HTTP (`docs/hooks.md` is the contract for app authors). Written
+//! on hyper's pooled client: a handoff makes a handful of small calls in a row, and the last ones
+//! are inside the pause, where a fresh connection would be felt.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
+use http_body_util::{BodyExt as _, Full};
+use homing_wire::{DirectiveId, Epoch, Hooks, SessionKey, UpstreamProtocol};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use super::{CopyKind, Hook, Site, StateCopy, StateFault, StateStore};
+
+/// Bytes of a refusal's text that are kept for people.
+const REFUSAL_BYTES_MAX: usize = 256;
+
+type Pool = Client<HttpConnector, Full<Bytes>>;
+
+/// Pooled connections to the zones' endpoints, shared by all services.
+#[derive(Clone, Debug)]
+pub struct HookClient {
+    h1: Pool,
+    h2c: Pool,
+}
+
+impl HookClient {
+    /// An empty pool.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(Duration::from_secs(2)));
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(8);
+        let h1 = builder.build(connector.clone());
+        let h2c = builder.http2_only(true).build(connector);
+        Self { h1, h2c }
+    }
+
+    fn for_protocol(&self, protocol: UpstreamProtocol) -> Option<&Pool> {
+        match protocol {
+            UpstreamProtocol::H1 => Some(&self.h1),
+            UpstreamProtocol::H2c => Some(&self.h2c),
+            UpstreamProtocol::Tls => None,
+        }
+    }
+}
+
+impl Default for HookClient {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The hooks of one service.
+#[derive(Clone, Debug)]
+pub struct HookStore {
+    client: HookClient,
+    hooks: Hooks,
+}
+
+impl HookStore {
+    /// The hooks of a service, called through a shared pool.
+    #[must_use]
+    pub fn new(client: HookClient, hooks: Hooks) -> Self {
+        Self { client, hooks }
+    }
+
+    /// One call, from its first byte to the last byte of its answer, within the service's time.
+    async fn call(
+        &self,
+        site: &Site,
+        key: SessionKey,
+        call: Call<'_>,
+    ) -> Result<Option<Answer>, StateFault> {
+        let hook = call.hook;
+        let timeout_ms = self.hooks.timeout_ms;
+        let exchange = async {
+            let response = self.send(site, key, call).await?;
+            self.take(response, hook).await
+        };
+        match tokio::time::timeout(Duration::from_millis(timeout_ms.into()), exchange).await {
+            Ok(done) => done,
+            Err(_) => Err(StateFault::Timeout { hook, ms: timeout_ms }),
+        }
+    }
+
+    async fn send(
+        &self,
+        site: &Site,
+        key: SessionKey,
+        call: Call<'_>,
+    ) -> Result<Response<Incoming>, StateFault> {
+        let hook = call.hook;
+        let unreachable = |site: &str, detail: String| StateFault::Unreachable {
+            hook,
+            site: site.to_owned(),
+            detail,
+        };
+        let Some(endpoint) = &site.endpoint else {
+            return Err(unreachable("the zone", "it has no endpoint for this service".to_owned()));
+        };
+        let Some(pool) = self.client.for_protocol(endpoint.protocol) else {
+            let detail = "state hooks are called over http or h2c, not over TLS".to_owned();
+            return Err(unreachable(&endpoint.address, detail));
+        };
+        let base = self.hooks.path.trim_end_matches('/');
+        let uri = format!(
+            "http://{}{base}/{key}/{}{}",
+            endpoint.address,
+            hook.name(),
+            call.query
+        );
+        let request = Request::builder()
+            .method(call.method)
+            .uri(uri)
+            .header("user-agent", "homing")
+            .header(CONTENT_LENGTH, call.body.len())
+            .body(Full::new(call.body))
+            .map_err(|error| unreachable(&endpoint.address, error.to_string()))?;
+        pool.request(request).await.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            unreachable(&endpoint.address, cause.unwrap_or_else(|| error.to_string()))
+        })
+    }
+
+    async fn take(
+        &self,
+        response: Response<Incoming>,
+        hook: Hook,
+    ) -> Result<Option<Answer>, StateFault> {
+        let (head, body) = response.into_parts();
+        if head.status == StatusCode::NOT_FOUND && matches!(hook, Hook::Export | Hook::Release) {
+            return Ok(None);
+        }
+        if !head.status.is_success() {
+            let said = read_text(body).await;
+            return Err(StateFault::Refused { hook, detail: format!("{} {said}", head.status) });
+        }
+        if hook != Hook::Export {
+            return Ok(None);
+        }
+        let number = |name: &str| head.headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+        let malformed = |detail| StateFault::Malformed { hook, detail };
+        let want = number(CONTENT_LENGTH.as_str())
+            .ok_or(malformed("the answer has no content-length, so a cut would go unseen"))?;
+        let version = number("homing-state-version")
+            .ok_or(malformed("the answer has no homing-state-version"))?;
+        let kind = match head.headers.get("homing-state-kind").map(|kind| kind.as_bytes()) {
+            None | Some(b"full") => CopyKind::Full,
+            Some(b"delta") => CopyKind::Delta,
+            Some(_) => return Err(malformed("homing-state-kind is neither full nor delta")),
+        };
+        let bytes = read_exactly(body, want, self.hooks.state_bytes_max).await?;
+        Ok(Some(Answer { version, kind, bytes }))
+    }
+}
+
+struct Call<'a> {
+    hook: Hook,
+    method: Method,
+    query: &'a str,
+    body: Bytes,
+}
+
+struct Answer {
+    version: u64,
+    kind: CopyKind,
+    bytes: Bytes,
+}
+
+async fn read_exactly(mut body: Incoming, want: u64, max: u64) -> Result<Bytes, StateFault> {
+    if want > max {
+        return Err(StateFault::TooLarge { bytes: want, max });
+    }
+    let mut bytes = BytesMut::with_capacity(want.min(1 << 20) as usize);
+    while let Some(frame) = body.frame().await {
+        // The only way a body fails here is that it ends before its length.
+        let Ok(frame) = frame else {
+            return Err(StateFault::Truncated { have: bytes.len() as u64, want });
+        };
+        if let Some(data) = frame.data_ref() {
+            bytes.extend_from_slice(data);
+        }
+        if bytes.len() as u64 > want {
+            break;
+        }
+    }
+    if bytes.len() as u64 != want {
+        return Err(StateFault::Truncated { have: bytes.len() as u64, want });
+    }
+    Ok(bytes.freeze())
+}
+
+/// The first words of a refusal, on one line.
+async fn read_text(mut body: Incoming) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < REFUSAL_BYTES_MAX {
+        match body.frame().await {
+            Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            _ => break,
+        }
+    }
+    bytes.truncate(REFUSAL_BYTES_MAX);
+    let text = String::from_utf8_lossy(&bytes);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[async_trait]
+impl StateStore for HookStore {
+    async fn export(
+        &self,
+        site: &Site,
+        key: SessionKey,
+        since: u64,
+    ) -> Result<Option<StateCopy>, StateFault> {
+        let query = format!("?since={since}");
+        let call =
+            Call { hook: Hook::Export, method: Method::GET, query: &query, body: Bytes::new() };
+        let answer = self.call(site, key, call).await?;
+        Ok(answer.map(|Answer { version, kind, bytes }| StateCopy { version, kind, bytes }))
+    }
+
+    async fn import(
+        &self,
+        site: &Site,
+        key: SessionKey,
+        directive: DirectiveId,
+        copy: &StateCopy,
+    ) -> Result<(), StateFault> {
+        let query = format!(
+            "?directive={directive}&version={}&kind={}",
+            copy.version,
+            copy.kind.name()
+        );
+        let body = copy.bytes.clone();
+        let call = Call { hook: Hook::Import, method: Method::PUT, query: &query, body };
+        self.call(site, key, call).await.map(drop)
+    }
+
+    async fn fence(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
+        let query = format!("?epoch={epoch}");
+        let call =
+            Call { hook: Hook::Fence, method: Method::POST, query: &query, body: Bytes::new() };
+        self.call(site, key, call).await.map(drop)
+    }
+
+    async fn release(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
+        let query = format!("?epoch={epoch}");
+        let call =
+            Call { hook: Hook::Release, method: Method::POST, query: &query, body: Bytes::new() };
+        self.call(site, key, call).await.map(drop)
+    }
+}

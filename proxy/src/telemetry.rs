@@ -1,0 +1,9 @@
+//! What the process tells of itself: counters and latencies (recorder), their exposition
+//! (metrics), and what is sent to control (shipper).
+
+pub mod metrics;
+pub mod recorder;
+pub mod shipper;
+
+pub use metrics::Metrics;
+pub use recorder::{Recorder, StatusClass};

@@ -1,0 +1,321 @@
+//! Counters of rare events and the text of `/metrics`. Labels are bounded: zone and service names
+//! of the table, and the words of closed enums; never a session, an address or an error's text.
+
+use std::{fmt, sync::Arc};
+
+use homing_wire::{UndoneReason, ZoneId, message::NackReason};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _, text},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        gauge::ConstGauge,
+        histogram::Histogram,
+    },
+    registry::{Registry, Unit},
+};
+
+use super::recorder::{Recorder, StatusClass};
+use crate::live::LiveTable;
+
+/// Upper edges of the latency histogram that is shown, microseconds; powers of two, at which the
+/// recorder's finer buckets add up exactly.
+const LATENCY_EDGES_US: [u64; 14] = {
+    let mut edges = [0; 14];
+    let mut at = 0;
+    while at < edges.len() {
+        edges[at] = (1 << (at + 8)) - 1;
+        at += 1;
+    }
+    edges
+};
+
+/// Why a session was served elsewhere than at its home without a handoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BreakCause {
+    /// Its zone takes no sessions and it had no state yet.
+    ZoneClosed,
+    /// Its zone had no healthy endpoint.
+    ZoneUnhealthy,
+    /// Its zone had no room, and its affinity did not hold it there.
+    NoRoom,
+    /// The gate had no room to remember it.
+    RosterFull,
+}
+
+impl BreakCause {
+    /// Every cause, in order.
+    pub const ALL: [Self; 4] =
+        [Self::ZoneClosed, Self::ZoneUnhealthy, Self::NoRoom, Self::RosterFull];
+
+    /// The label.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ZoneClosed => "zone_closed",
+            Self::ZoneUnhealthy => "zone_unhealthy",
+            Self::NoRoom => "no_room",
+            Self::RosterFull => "roster_full",
+        }
+    }
+}
+
+/// Counters of the process. Each is an atomic that may be bumped from anywhere.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Session cookies that no key of ours made.
+    pub cookies_tampered: Counter,
+    /// Session cookies that had outlived their session.
+    pub cookies_expired: Counter,
+    /// Bearer tokens that could not be verified.
+    pub tokens_refused: Counter,
+    /// Session keys minted.
+    pub sessions_minted: Counter,
+    /// Requests redirected from one gate to another.
+    pub redirects: Counter,
+    /// Requests that waited in the hold.
+    pub holds: Counter,
+    /// Of those, requests whose hold reached its bound.
+    pub hold_timeouts: Counter,
+    /// Requests refused because the hold was full.
+    pub hold_refusals: Counter,
+    /// Requests sent again to another endpoint.
+    pub retries: Counter,
+    /// Handoffs completed.
+    pub handoffs_completed: Counter,
+    /// Handoffs undone, by [`UndoneReason`].
+    pub handoffs_undone: [Counter; UndoneReason::ALL.len()],
+    /// Handoffs tried again after a passing fault.
+    pub handoff_retries: Counter,
+    /// Tables and deltas refused, by [`NackReason`].
+    pub nacks: [Counter; NackReason::ALL.len()],
+    /// Sessions served elsewhere than at home, by [`BreakCause`].
+    pub breaks: [Counter; BreakCause::ALL.len()],
+    /// Configuration reloads that were refused.
+    pub reloads_refused: Counter,
+    /// Pauses of completed handoffs.
+    pub pauses: Pauses,
+}
+
+/// The histogram of pauses.
+#[derive(Clone, Debug)]
+pub struct Pauses(Histogram);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        let edges = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512];
+        Self(Histogram::new(edges))
+    }
+}
+
+impl Metrics {
+    /// A handoff has completed after a pause.
+    pub fn completed(&self, pause_us: u64) {
+        self.handoffs_completed.inc();
+        self.pauses.0.observe(pause_us as f64 / 1e6);
+    }
+
+    /// A handoff was undone.
+    pub fn undone(&self, why: UndoneReason) {
+        if let Some(index) = UndoneReason::ALL.iter().position(|known| *known == why) {
+            self.handoffs_undone[index].inc();
+        }
+    }
+
+    /// A table was refused.
+    pub fn nack(&self, reason: NackReason) {
+        if let Some(index) = NackReason::ALL.iter().position(|known| *known == reason) {
+            self.nacks[index].inc();
+        }
+    }
+
+    /// A session was served elsewhere than at home.
+    pub fn broke(&self, cause: BreakCause) {
+        self.breaks[cause as usize].inc();
+    }
+}
+
+/// What else is shown, asked at each scrape.
+pub trait Gauges: fmt::Debug + Send + Sync + 'static {
+    /// Sessions resident in a zone's gate.
+    fn resident(&self, zone: ZoneId) -> u64;
+    /// Requests held now.
+    fn held(&self) -> u64;
+    /// Handoffs under way.
+    fn handoffs_under_way(&self) -> u64;
+    /// Whether control is attached; `None` without control.
+    fn control_attached(&self) -> Option<bool>;
+}
+
+/// The page behind `/metrics`.
+#[derive(Debug)]
+pub struct Exposition {
+    registry: Registry,
+}
+
+impl Exposition {
+    /// Everything that is shown.
+    pub fn new(
+        metrics: &Metrics,
+        recorder: Arc<Recorder>,
+        live: Arc<LiveTable>,
+        gauges: Arc<dyn Gauges>,
+    ) -> Self {
+        let mut registry = Registry::with_prefix("homing");
+        let plain: [(&str, &str, &Counter); 11] = [
+            ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
+            ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
+            ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
+            ("sessions_minted", "Session keys minted", &metrics.sessions_minted),
+            ("redirects", "Requests redirected between gates", &metrics.redirects),
+            ("holds", "Requests that waited in the hold", &metrics.holds),
+            ("hold_timeouts", "Holds that reached their bound", &metrics.hold_timeouts),
+            ("hold_refusals", "Requests refused by a full hold", &metrics.hold_refusals),
+            ("retries", "Requests sent again to another endpoint", &metrics.retries),
+            ("handoff_retries", "Handoffs tried again", &metrics.handoff_retries),
+            ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
+        ];
+        for (name, help, counter) in plain {
+            registry.register(name, help, counter.clone());
+        }
+        let pause = "Time from freeze to thaw of completed handoffs";
+        registry.register_with_unit(
+            "handoff_pause",
+            pause,
+            Unit::Seconds,
+            metrics.pauses.0.clone(),
+        );
+        let undone = UndoneReason::ALL.iter().zip(&metrics.handoffs_undone);
+        let labelled = Labelled {
+            handoffs: std::iter::once(("completed", "none", metrics.handoffs_completed.clone()))
+                .chain(undone.map(|(why, counter)| ("undone", why.name(), counter.clone())))
+                .collect(),
+            nacks: NackReason::ALL
+                .iter()
+                .zip(&metrics.nacks)
+                .map(|(reason, counter)| (reason.name(), counter.clone()))
+                .collect(),
+            breaks: BreakCause::ALL
+                .iter()
+                .zip(&metrics.breaks)
+                .map(|(cause, counter)| (cause.name(), counter.clone()))
+                .collect(),
+        };
+        registry.register_collector(Box::new(labelled));
+        registry.register_collector(Box::new(ByZone { recorder, live, gauges }));
+        Self { registry }
+    }
+
+    /// The page in OpenMetrics text.
+    ///
+    /// # Errors
+    /// None in practice: it is written to a string.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+#[derive(Debug)]
+struct Labelled {
+    handoffs: Vec<(&'static str, &'static str, Counter)>,
+    nacks: Vec<(&'static str, Counter)>,
+    breaks: Vec<(&'static str, Counter)>,
+}
+
+impl Collector for Labelled {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = prometheus_client::metrics::MetricType::Counter;
+        let mut family =
+            encoder.encode_descriptor("handoffs", "Handoffs by outcome", None, kind)?;
+        for (outcome, reason, counter) in &self.handoffs {
+            let labels = [("outcome", *outcome), ("reason", *reason)];
+            counter.encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Tables and deltas refused";
+        let mut family = encoder.encode_descriptor("nacks", help, None, kind)?;
+        for (reason, counter) in &self.nacks {
+            counter.encode(family.encode_family(&[("reason", *reason)])?)?;
+        }
+        let help = "Sessions served elsewhere than at home without a handoff";
+        let mut family = encoder.encode_descriptor("stickiness_breaks", help, None, kind)?;
+        for (cause, counter) in &self.breaks {
+            counter.encode(family.encode_family(&[("cause", *cause)])?)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct ByZone {
+    recorder: Arc<Recorder>,
+    live: Arc<LiveTable>,
+    gauges: Arc<dyn Gauges>,
+}
+
+impl Collector for ByZone {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        use prometheus_client::metrics::MetricType::{Counter, Gauge};
+        let live = self.live.load();
+        let zones = || live.table.facts().zones.iter().zip(0..=u8::MAX);
+        let read = |id: u8| self.recorder.read(ZoneId(id));
+
+        let mut family =
+            encoder.encode_descriptor("requests", "Requests answered", None, Counter)?;
+        for (zone, reading) in zones().filter_map(|(zone, id)| Some((zone, read(id)?))) {
+            for class in StatusClass::ALL {
+                let labels = [("zone", zone.name.as_str()), ("class", class.name())];
+                let count = ConstCounter::new(reading.requests[class as usize]);
+                count.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Requests whose response head came within the time";
+        let mut family =
+            encoder.encode_descriptor("requests_within", help, None, Counter)?;
+        for (zone, reading) in zones().filter_map(|(zone, id)| Some((zone, read(id)?))) {
+            for edge in LATENCY_EDGES_US {
+                let seconds = ((edge + 1) as f64 / 1e6).to_string();
+                let labels = [("zone", zone.name.as_str()), ("le", seconds.as_str())];
+                let count = ConstCounter::new(reading.at_most(edge));
+                count.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family =
+            encoder.encode_descriptor("requests_in_flight", "Requests in flight", None, Gauge)?;
+        for (zone, reading) in zones().filter_map(|(zone, id)| Some((zone, read(id)?))) {
+            let gauge = ConstGauge::new(i64::from(reading.in_flight));
+            gauge.encode(family.encode_family(&[("zone", zone.name.as_str())])?)?;
+        }
+        let help = "Sessions that live in the zone and are remembered";
+        let mut family = encoder.encode_descriptor("sessions", help, None, Gauge)?;
+        for (zone, id) in zones() {
+            let gauge = ConstGauge::new(self.gauges.resident(ZoneId(id)) as i64);
+            gauge.encode(family.encode_family(&[("zone", zone.name.as_str())])?)?;
+        }
+        self.encode_table(&mut encoder)
+    }
+}
+
+impl ByZone {
+    fn encode_table(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let live = self.live.load();
+        let version = live.table.version();
+        let mut gauge = |name: &str, help: &str, value: i64| {
+            let gauge = ConstGauge::new(value);
+            let kind = prometheus_client::metrics::MetricType::Gauge;
+            gauge.encode(encoder.encode_descriptor(name, help, None, kind)?)
+        };
+        gauge("table_term", "Leadership term of the table in force", version.term as i64)?;
+        gauge("table_number", "Number of the table in force within its term", version.n as i64)?;
+        gauge("table_exceptions", "Exceptions in it", live.table.exceptions().len() as i64)?;
+        gauge("table_directives", "Open directives in it", live.table.directives().len() as i64)?;
+        gauge("requests_held", "Requests held now", self.gauges.held() as i64)?;
+        let under_way = self.gauges.handoffs_under_way();
+        gauge("handoffs_under_way", "Handoffs under way", under_way as i64)?;
+        if let Some(attached) = self.gauges.control_attached() {
+            gauge("control_attached", "Whether control is attached", attached.into())?;
+        }
+        Ok(())
+    }
+}
