@@ -33,16 +33,15 @@
 //!     })
 //! }
 //!
-//! let settings = settings("listen: [{address: 127.0.0.1:8080}]\ndrain: 10s").unwrap();
-//! assert_eq!(settings.listen, ["127.0.0.1:8080"]);
-//! assert_eq!(settings.drain_ms, 10_000);
-//! assert!(settings.document.is_none());
+//! let sound = settings("listen: [{address: 127.0.0.1:8080}]\ndrain: 10s").unwrap();
+//! assert_eq!(sound.listen, ["127.0.0.1:8080"]);
+//! assert_eq!(sound.drain_ms, 10_000);
+//! assert!(sound.document.is_none());
 //!
-//! let faults = self::settings("listen: [{adress: 127.0.0.1}]\ndrain: 10").err().unwrap();
+//! let faults = settings("listen: [{adress: 127.0.0.1}]\ndrain: 10").err().unwrap();
 //! let paths: Vec<&str> = faults.list().iter().map(|fault| fault.path.as_str()).collect();
 //! assert_eq!(paths, ["listen[0]", "listen[0].adress", "drain"]);
 //! assert_eq!(faults.list()[1].remedy, "did you mean `address`?");
-//! # fn main() {}
 //! ```
 
 mod checks;

@@ -45,15 +45,11 @@ fn tells_many_faults_at_once_as_expected() {
     let text = include_str!("testdata/many_faults.yaml");
     let faults = Document::parse_among(text, &["listen"]).expect_err("faults");
     let rendered = faults.render("many_faults.yaml");
-    if std::env::var_os("HOMING_BLESS").is_some() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/src/document/testdata/many_faults.txt"
-        );
-        std::fs::write(path, &rendered).expect("the expected text is written");
-        return;
-    }
-    assert_eq!(rendered, include_str!("testdata/many_faults.txt"));
+    let expected = include_str!("testdata/many_faults.txt");
+    assert!(
+        rendered == expected,
+        "many_faults.txt should read:\n{rendered}"
+    );
 }
 
 #[test]
@@ -377,7 +373,7 @@ fn the_shipped_examples_have_sound_shared_sections() {
 }
 
 #[test]
-fn a_large_document_is_read_in_seconds() {
+fn a_large_document_is_within_the_budgets() {
     let mut text = "zones:\n".to_owned();
     for n in 0..20 {
         text.push_str(&format!(
@@ -392,16 +388,12 @@ fn a_large_document_is_read_in_seconds() {
         }
         text.push_str("} }\n");
     }
-    let started = std::time::Instant::now();
     let document = Document::parse(&text).unwrap_or_else(|f| panic!("{f}"));
-    println!("{} bytes of YAML in {:?}", text.len(), started.elapsed());
     let json = serde_json::to_string(&document.to_node()).expect("json");
-    let started = std::time::Instant::now();
     assert_eq!(
         Document::parse(&json).unwrap_or_else(|f| panic!("{f}")),
         document
     );
-    println!("{} bytes of JSON in {:?}", json.len(), started.elapsed());
 }
 
 // --- Round trips of arbitrary documents ---
