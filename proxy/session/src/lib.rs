@@ -2,13 +2,17 @@
 //! endpoint serve it, who may execute it and how it is handed over. Pure: no I/O, no clock, no
 //! random source, so that the proxy, the simulation and the model check run the same code.
 
+pub mod affinity;
 pub mod dedup;
 pub mod gate;
 pub mod handoff;
 pub mod head;
+pub mod health;
+pub mod hold;
 pub mod idle;
 pub mod mint;
 pub mod placement;
+pub mod rendezvous;
 pub mod roster;
 pub mod route;
 mod spread;

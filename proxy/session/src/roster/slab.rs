@@ -23,7 +23,7 @@ impl Slab {
             return slot;
         }
         let slot = self.used;
-        if slot as usize % CHUNK == 0 {
+        if (slot as usize).is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         self.chunks[slot as usize / CHUNK].push(Some(resident));
@@ -51,10 +51,7 @@ impl Slab {
 
     /// The resident in a slot; `None` if it is free or beyond the end.
     pub(super) fn at(&self, slot: u32) -> Option<&Resident> {
-        self.chunks
-            .get(slot as usize / CHUNK)?
-            .get(slot as usize % CHUNK)?
-            .as_ref()
+        self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.as_ref()
     }
 
     /// Slots in use or free: all slot numbers are below.

@@ -80,10 +80,7 @@ impl Roster {
                 continue;
             };
             let unseen_ms = now_ms.saturating_sub(resident.last_seen_ms);
-            let remembers = resident
-                .dedup
-                .as_ref()
-                .is_some_and(|dedup| !dedup.is_empty());
+            let remembers = resident.dedup.as_ref().is_some_and(|dedup| !dedup.is_empty());
             let may_go = resident.may_go(self, placement, DirectiveId::default())
                 && !(remembers && unseen_ms <= DEDUP_KEPT_MS);
             if !may_go {
@@ -101,11 +98,7 @@ impl Roster {
     }
 
     fn step_hand(&mut self) -> u32 {
-        let slot = if self.hand < self.residents.slots() {
-            self.hand
-        } else {
-            0
-        };
+        let slot = if self.hand < self.residents.slots() { self.hand } else { 0 };
         self.hand = slot + 1;
         slot
     }

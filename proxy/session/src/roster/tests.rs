@@ -17,10 +17,7 @@ use crate::{
 
 const HERE: ZoneId = ZoneId(0);
 const THERE: ZoneId = ZoneId(1);
-const LIFE: Life = Life {
-    incarnation: Incarnation(1),
-    lease_valid: true,
-};
+const LIFE: Life = Life { incarnation: Incarnation(1), lease_valid: true };
 
 fn table(exceptions: &[(u128, Home)]) -> PlacementTable {
     let zone = |name: &str| Zone {
@@ -33,23 +30,12 @@ fn table(exceptions: &[(u128, Home)]) -> PlacementTable {
         shadow_price_us: 0,
     };
     let zones = vec![zone("here"), zone("there")];
-    let facts = Facts {
-        zones,
-        services: Vec::new(),
-        places: Vec::new(),
-        policy: Policy::default(),
-    };
-    let exceptions: BTreeMap<_, _> = exceptions
-        .iter()
-        .map(|(key, home)| (SessionKey(*key), *home))
-        .collect();
+    let facts =
+        Facts { zones, services: Vec::new(), places: Vec::new(), policy: Policy::default() };
+    let exceptions: BTreeMap<_, _> =
+        exceptions.iter().map(|(key, home)| (SessionKey(*key), *home)).collect();
     let first = TableDraft::first(Version { term: 1, n: 1 }, facts, 0);
-    TableDraft {
-        exceptions,
-        ..first
-    }
-    .seal()
-    .expect("a whole table")
+    TableDraft { exceptions, ..first }.seal().expect("a whole table")
 }
 
 fn placement(exceptions: &[(u128, Home)]) -> Placement {
@@ -57,25 +43,16 @@ fn placement(exceptions: &[(u128, Home)]) -> Placement {
 }
 
 fn home(zone: ZoneId, epoch: u64) -> Home {
-    Home {
-        zone,
-        epoch: Epoch(epoch),
-    }
+    Home { zone, epoch: Epoch(epoch) }
 }
 
 /// Bucket 0 is owned here, bucket 1 there.
 fn who(n: u128) -> Who {
-    Who {
-        key: SessionKey(n),
-        service: ServiceId(0),
-        place: None,
-    }
+    Who { key: SessionKey(n), service: ServiceId(0), place: None }
 }
 
 fn execute(epoch: u64) -> Admit {
-    Admit::Execute {
-        epoch: Epoch(epoch),
-    }
+    Admit::Execute { epoch: Epoch(epoch) }
 }
 
 #[test]
@@ -84,11 +61,7 @@ fn an_idle_session_fits_its_bound() {
     // 7/16; free slots cost four bytes.
     let index = (size_of::<(SessionKey, u32)>() + 1) * 16 / 7;
     let all = size_of::<Option<Resident>>() + index + 2 * size_of::<u32>();
-    assert!(
-        all <= 256,
-        "{all} = {} + {index}",
-        size_of::<Option<Resident>>()
-    );
+    assert!(all <= 256, "{all} = {} + {index}", size_of::<Option<Resident>>());
 }
 
 #[test]
@@ -96,20 +69,10 @@ fn a_session_unknown_here_lives_where_the_placement_says() {
     let placement = placement(&[(2, home(THERE, 4)), (1 << 112, home(HERE, 3))]);
     let mut roster = Roster::new(HERE, 10);
     assert_eq!(roster.admit(who(1), &placement, true, 0), execute(1));
-    assert_eq!(
-        roster.admit(who(2), &placement, true, 0),
-        Admit::Moved(home(THERE, 4))
-    );
+    assert_eq!(roster.admit(who(2), &placement, true, 0), Admit::Moved(home(THERE, 4)));
     assert_eq!(roster.admit(who(1 << 112), &placement, true, 0), execute(3));
     assert_eq!(roster.admit(who(3), &placement, false, 0), Admit::NoLease);
-    assert_eq!(
-        (
-            roster.len(),
-            roster.counts().homes,
-            roster.counts().in_flight
-        ),
-        (2, 2, 2)
-    );
+    assert_eq!((roster.len(), roster.counts().homes, roster.counts().in_flight), (2, 2, 2));
     assert_eq!(roster.admit(who(1), &placement, false, 0), Admit::NoLease);
 }
 
@@ -118,22 +81,13 @@ fn a_higher_epoch_in_the_placement_stops_execution_and_starts_it() {
     let mut table = table(&[]);
     let before = Placement::compile(&table);
     let set = vec![(SessionKey(1), home(THERE, 2))];
-    let delta = table.advance(Delta {
-        set,
-        ..Delta::to(table.version().next(), 0)
-    });
+    let delta = table.advance(Delta { set, ..Delta::to(table.version().next(), 0) });
     let after = before.with_delta(&table, &delta.expect("a good change"));
     let (mut here, mut there) = (Roster::new(HERE, 10), Roster::new(THERE, 10));
 
     assert_eq!(here.admit(who(1), &before, true, 0), execute(1));
-    assert_eq!(
-        there.admit(who(1), &before, true, 0),
-        Admit::Moved(home(HERE, 1))
-    );
-    assert_eq!(
-        here.admit(who(1), &after, true, 0),
-        Admit::Moved(home(THERE, 2))
-    );
+    assert_eq!(there.admit(who(1), &before, true, 0), Admit::Moved(home(HERE, 1)));
+    assert_eq!(here.admit(who(1), &after, true, 0), Admit::Moved(home(THERE, 2)));
     assert_eq!(there.admit(who(1), &after, true, 0), execute(2));
     // The stale table of a slower proxy changes nothing at the new owner.
     assert_eq!(there.admit(who(1), &before, true, 0), execute(2));
@@ -149,52 +103,22 @@ fn a_handoff_goes_through_both_rosters() {
     let to_incarnation = LIFE.incarnation;
     assert_eq!(source.admit(who(1), &placement, true, 0), execute(1));
 
-    let stage = Event::Stage {
-        directive,
-        to_incarnation,
-        epoch,
-    };
-    assert_eq!(
-        target.transition(key, stage, &placement, LIFE, 0),
-        Ok(Reaction::Staged)
-    );
+    let stage = Event::Stage { directive, to_incarnation, epoch };
+    assert_eq!(target.transition(key, stage, &placement, LIFE, 0), Ok(Reaction::Staged));
     let freeze = Event::Freeze { directive };
-    assert_eq!(
-        source.transition(key, freeze, &placement, LIFE, 0),
-        Ok(Reaction::Frozen)
-    );
+    assert_eq!(source.transition(key, freeze, &placement, LIFE, 0), Ok(Reaction::Frozen));
     assert_eq!(source.admit(who(1), &placement, true, 0), Admit::Park);
-    let grant = Event::Grant {
-        directive,
-        to: THERE,
-        epoch,
-    };
+    let grant = Event::Grant { directive, to: THERE, epoch };
     let early = source.transition(key, grant, &placement, LIFE, 0);
     assert!(matches!(early, Err(TransitionRefused::Illegal(_))));
     assert!(source.finish(key, Some(Activity::default()), 5).drained);
-    assert_eq!(
-        source.transition(key, grant, &placement, LIFE, 0),
-        Ok(Reaction::Granted)
-    );
-    let activate = Event::Activate {
-        directive,
-        to_incarnation,
-        epoch,
-    };
-    assert_eq!(
-        target.transition(key, activate, &placement, LIFE, 0),
-        Ok(Reaction::Activated)
-    );
+    assert_eq!(source.transition(key, grant, &placement, LIFE, 0), Ok(Reaction::Granted));
+    let activate = Event::Activate { directive, to_incarnation, epoch };
+    assert_eq!(target.transition(key, activate, &placement, LIFE, 0), Ok(Reaction::Activated));
     let ack = Event::GrantAck { directive };
-    assert_eq!(
-        source.transition(key, ack, &placement, LIFE, 0),
-        Ok(Reaction::Retired)
-    );
+    assert_eq!(source.transition(key, ack, &placement, LIFE, 0), Ok(Reaction::Retired));
 
-    assert_eq!(
-        source.admit(who(1), &placement, true, 9),
-        Admit::Moved(home(THERE, 2))
-    );
+    assert_eq!(source.admit(who(1), &placement, true, 9), Admit::Moved(home(THERE, 2)));
     assert_eq!(source.hint(key), Some(home(THERE, 2)));
     assert_eq!(target.admit(who(1), &placement, true, 9), execute(2));
     assert_eq!((source.counts().homes, target.counts().homes), (0, 1));
@@ -206,26 +130,14 @@ fn activity_is_taken_once_and_adds_up() {
     let mut roster = Roster::new(HERE, 10);
     for now_ms in [5, 7] {
         roster.admit(who(1), &placement, true, now_ms);
-        roster.finish(
-            SessionKey(1),
-            Some(Activity {
-                bytes: 10,
-                latency_us: 3,
-            }),
-            now_ms + 1,
-        );
+        roster.finish(SessionKey(1), Some(Activity { bytes: 10, latency_us: 3 }), now_ms + 1);
     }
     roster.admit(who(2), &placement, true, 8);
     roster.finish(SessionKey(2), None, 8);
     let mut taken = Vec::new();
     roster.drain_activity(100, &mut taken);
     assert_eq!(taken.len(), 1, "an aborted request is no activity");
-    let told = (
-        taken[0].requests,
-        taken[0].bytes,
-        taken[0].latency_us_sum,
-        taken[0].last_seen_ms,
-    );
+    let told = (taken[0].requests, taken[0].bytes, taken[0].latency_us_sum, taken[0].last_seen_ms);
     assert_eq!(told, (2, 20, 6, 8));
     roster.drain_activity(100, &mut taken);
     assert_eq!(taken.len(), 1);
@@ -246,25 +158,15 @@ fn a_full_roster_forgets_habits_and_turns_away_only_when_all_are_needed() {
     roster.finish(SessionKey(2), None, 0);
     assert_eq!(roster.admit(who(4), &placement, true, 0), execute(1));
     assert!(roster.session(SessionKey(2)).is_none());
-    assert_eq!(
-        (roster.counts().evicted, roster.counts().turned_away),
-        (1, 1)
-    );
+    assert_eq!((roster.counts().evicted, roster.counts().turned_away), (1, 1));
     // What is being handed over stays.
     roster.finish(SessionKey(3), None, 0);
-    let freeze = Event::Freeze {
-        directive: DirectiveId(1),
-    };
-    roster
-        .transition(SessionKey(3), freeze, &placement, LIFE, 0)
-        .expect("frozen");
+    let freeze = Event::Freeze { directive: DirectiveId(1) };
+    roster.transition(SessionKey(3), freeze, &placement, LIFE, 0).expect("frozen");
     assert_eq!(roster.admit(who(5), &placement, true, 0), Admit::Full);
     // What still remembers answers stays for a while.
     roster.finish(SessionKey(1), None, 0);
-    roster
-        .dedup_mut(SessionKey(1))
-        .expect("resident")
-        .record(1, 1, 1);
+    roster.dedup_mut(SessionKey(1)).expect("resident").record(1, 1, 1);
     assert_eq!(roster.admit(who(5), &placement, true, 60_000), Admit::Full);
     assert_eq!(roster.admit(who(5), &placement, true, 60_001), execute(1));
 }
@@ -280,28 +182,14 @@ fn sessions_that_are_over_are_told_and_forgotten_within_the_budget() {
     let mut ended = Vec::new();
     let mut expire = |roster: &mut Roster, now_ms, budget| {
         let settled = DirectiveId(u64::MAX);
-        roster.expire(
-            &placement,
-            settled,
-            |_| 1_000,
-            |end| ended.push(end),
-            now_ms,
-            budget,
-        )
+        roster.expire(&placement, settled, |_| 1_000, |end| ended.push(end), now_ms, budget)
     };
     assert_eq!(expire(&mut roster, 1_000, 100), 0);
-    assert_eq!(
-        expire(&mut roster, 1_005, 3),
-        2,
-        "the first has activity to report"
-    );
+    assert_eq!(expire(&mut roster, 1_005, 3), 2, "the first has activity to report");
     assert_eq!(expire(&mut roster, 1_005, 100), 2);
     roster.drain_activity(10, &mut Vec::new());
     assert_eq!(expire(&mut roster, 5_000, 100), 6);
-    assert_eq!(
-        (roster.len(), roster.counts().homes, roster.counts().ended),
-        (0, 0, 10)
-    );
+    assert_eq!((roster.len(), roster.counts().homes, roster.counts().ended), (0, 0, 10));
     let exceptional: Vec<_> = ended.iter().filter(|end| end.exceptional).collect();
     assert_eq!((exceptional.len(), exceptional[0].epoch), (1, Epoch(2)));
 }
@@ -311,13 +199,8 @@ fn what_the_table_does_not_know_yet_is_kept() {
     let placement = placement(&[]);
     let mut roster = Roster::new(HERE, 100);
     let to = home(THERE, 5);
-    let release = Event::Release {
-        to: to.zone,
-        epoch: to.epoch,
-    };
-    roster
-        .transition(SessionKey(1), release, &placement, LIFE, 0)
-        .expect("released");
+    let release = Event::Release { to: to.zone, epoch: to.epoch };
+    roster.transition(SessionKey(1), release, &placement, LIFE, 0).expect("released");
     let settled = DirectiveId(u64::MAX);
     let expire = |roster: &mut Roster, placement: &Placement| {
         roster.expire(placement, settled, |_| 0, |_| (), u64::MAX, 100)
