@@ -14,4 +14,5 @@ pub(crate) use answer::FILL_BYTES_MAX;
 pub use answer::fill;
 pub use distance::Distances;
 pub use record::{Execution, Kind, parse as parse_executions};
+pub(crate) use serve::listen;
 pub use serve::{App, AppSettings, serve};

@@ -2,7 +2,73 @@
 //! rest, and the roles it can run. A library, so that the tests reach its parts; nothing depends on
 //! it.
 
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
 pub mod app;
+pub mod args;
+pub mod command;
 pub mod demo;
 pub mod rest;
 pub mod trouble;
+
+use args::{Cli, Verb};
+use trouble::{Trouble, exit};
+
+/// Runs the command line and gives the process's exit code.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    match carry_out(cli.verb) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(trouble) => {
+            if !trouble.text.is_empty() {
+                let red = anstyle::AnsiColor::Red.on_default().bold();
+                anstream::eprintln!("{red}homing:{red:#} {trouble}");
+            }
+            ExitCode::from(trouble.code)
+        }
+    }
+}
+
+fn carry_out(verb: Verb) -> Result<(), Trouble> {
+    match verb {
+        Verb::Check(args) => command::check::run(&args),
+        Verb::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "homing", &mut std::io::stdout());
+            Ok(())
+        }
+        Verb::App(args) => {
+            follow_parent(args.exit_with_parent)?;
+            block_on(command::app::run(args))
+        }
+        _ => Err(Trouble::failure("not here")),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), Trouble>>) -> Result<(), Trouble> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Ends this process when standard input does: whoever started it is gone. A signal at the parent's
+/// death would need `unsafe` and is lost across threads.
+fn follow_parent(wanted: bool) -> Result<(), Trouble> {
+    if wanted {
+        std::thread::Builder::new().name("follow-parent".to_owned()).spawn(|| {
+            let mut nothing = [0; 64];
+            while std::io::stdin().lock().read(&mut nothing).is_ok_and(|read| read > 0) {}
+            std::process::exit(exit::OK.into());
+        })?;
+    }
+    Ok(())
+}

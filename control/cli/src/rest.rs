@@ -109,21 +109,13 @@ impl<'a> Ask<'a> {
     /// GET a path, which may carry a query.
     #[must_use]
     pub fn get(path: &'a str) -> Self {
-        Self {
-            method: Method::GET,
-            path,
-            headers: Vec::new(),
-            body: Bytes::new(),
-        }
+        Self { method: Method::GET, path, headers: Vec::new(), body: Bytes::new() }
     }
 
     /// Send to a path.
     #[must_use]
     pub fn send(method: Method, path: &'a str) -> Self {
-        Self {
-            method,
-            ..Self::get(path)
-        }
+        Self { method, ..Self::get(path) }
     }
 
     /// With a header.
@@ -171,15 +163,8 @@ impl Rest {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(3)));
         let mut builder = Client::builder(TokioExecutor::new());
-        builder
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(5));
-        Ok(Self {
-            peer,
-            url,
-            token,
-            client: builder.build(connector),
-        })
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(5));
+        Ok(Self { peer, url, token, client: builder.build(connector) })
     }
 
     /// Where it is.
@@ -193,9 +178,8 @@ impl Rest {
     /// # Errors
     /// If no whole answer comes.
     pub async fn raw(&self, ask: Ask<'_>) -> Result<Reply, Trouble> {
-        let mut request = Request::builder()
-            .method(ask.method)
-            .uri(format!("{}{}", self.url, ask.path));
+        let mut request =
+            Request::builder().method(ask.method).uri(format!("{}{}", self.url, ask.path));
         for (name, value) in ask.headers {
             request = request.header(name, value);
         }
@@ -212,14 +196,8 @@ impl Rest {
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body
-                .map_err(|error| self.unreachable(&error.to_string()))?
-                .to_bytes();
-            Ok(Reply {
-                status: head.status,
-                headers: head.headers,
-                body,
-            })
+            let body = body.map_err(|error| self.unreachable(&error.to_string()))?.to_bytes();
+            Ok(Reply { status: head.status, headers: head.headers, body })
         };
         match tokio::time::timeout(TIMEOUT, exchange).await {
             Ok(reply) => reply,
@@ -263,11 +241,7 @@ impl Rest {
     #[must_use]
     pub fn refused(&self, reply: &Reply) -> Trouble {
         let told = problem_text(reply);
-        let text = format!(
-            "{} refuses ({}): {told}",
-            self.peer.name(),
-            reply.status.as_u16()
-        );
+        let text = format!("{} refuses ({}): {told}", self.peer.name(), reply.status.as_u16());
         let remedy = match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 "give its token in the environment variable HOMING_TOKEN"
@@ -282,41 +256,24 @@ impl Rest {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => exit::UNAVAILABLE,
             _ => exit::FAILURE,
         };
-        Trouble {
-            code,
-            text,
-            remedy: remedy.to_owned(),
-        }
+        Trouble { code, text, remedy: remedy.to_owned() }
     }
 }
 
 fn problem_text(reply: &Reply) -> String {
-    let kind = reply
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
+    let kind = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let json = kind.is_some_and(|kind| kind.contains("json"));
     let problem = reply.json().ok().filter(|_| json);
     let Some(problem) = problem else {
         return reply.text().trim().chars().take(2_000).collect();
     };
-    let field = |name: &str| {
-        problem
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let field = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default();
     let mut text = match (field("detail"), field("title")) {
         ("", "") => problem.to_string(),
         ("", title) => title.to_owned(),
         (detail, _) => detail.to_owned(),
     };
-    for error in problem
-        .get("errors")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
         let part = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
         text.push_str(&format!("\n  {}: {}", part("pointer"), part("detail")));
         if !part("remedy").is_empty() {

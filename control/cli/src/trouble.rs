@@ -32,38 +32,22 @@ pub struct Trouble {
 impl Trouble {
     /// A failure without a remedy of its own.
     pub fn failure(text: impl Into<String>) -> Self {
-        Self {
-            code: exit::FAILURE,
-            text: text.into(),
-            remedy: String::new(),
-        }
+        Self { code: exit::FAILURE, text: text.into(), remedy: String::new() }
     }
 
     /// A command line that cannot be meant so.
     pub fn usage(text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            code: exit::USAGE,
-            text: text.into(),
-            remedy: remedy.into(),
-        }
+        Self { code: exit::USAGE, text: text.into(), remedy: remedy.into() }
     }
 
     /// A process that does not answer.
     pub fn unavailable(text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            code: exit::UNAVAILABLE,
-            text: text.into(),
-            remedy: remedy.into(),
-        }
+        Self { code: exit::UNAVAILABLE, text: text.into(), remedy: remedy.into() }
     }
 
     /// A document that cannot be used.
     pub fn config(text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            code: exit::CONFIG,
-            text: text.into(),
-            remedy: remedy.into(),
-        }
+        Self { code: exit::CONFIG, text: text.into(), remedy: remedy.into() }
     }
 
     /// The same trouble with a remedy.

@@ -20,27 +20,21 @@ impl Distances {
     /// # Errors
     /// A text that names the line at fault.
     pub fn read(table: &str, zone: &str) -> Result<Self, String> {
-        let mut lines = (1..)
-            .zip(table.lines())
-            .filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
+        let mut lines =
+            (1..).zip(table.lines()).filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
         let (_, header) = lines.next().ok_or("the table of round trips is empty")?;
-        let column = header
-            .split(',')
-            .skip(1)
-            .position(|name| name.trim() == zone)
-            .ok_or_else(|| format!("the table of round trips has no column for zone `{zone}`"))?;
+        let column =
+            header.split(',').skip(1).position(|name| name.trim() == zone).ok_or_else(|| {
+                format!("the table of round trips has no column for zone `{zone}`")
+            })?;
         let mut by_city = HashMap::new();
         for (number, line) in lines {
             let mut cells = line.split(',');
             let city = cells.next().unwrap_or_default().trim().to_ascii_lowercase();
-            let rtt = cells
-                .nth(column)
-                .and_then(|cell| cell.trim().parse::<f64>().ok());
-            let rtt = rtt
-                .filter(|ms| (0.0..=RTT_MS_MAX).contains(ms))
-                .ok_or_else(|| {
-                    format!("line {number} of the round trips: no time in ms for zone `{zone}`")
-                })?;
+            let rtt = cells.nth(column).and_then(|cell| cell.trim().parse::<f64>().ok());
+            let rtt = rtt.filter(|ms| (0.0..=RTT_MS_MAX).contains(ms)).ok_or_else(|| {
+                format!("line {number} of the round trips: no time in ms for zone `{zone}`")
+            })?;
             by_city.insert(city, Duration::from_secs_f64(rtt / 1e3));
         }
         Ok(Self { by_city })

@@ -53,10 +53,9 @@ pub(super) fn carry_out(shelf: &mut Shelf, call: &HookCall<'_>) -> Response<Byte
             }
             done(Ok(()))
         }
-        (_, "export" | "import" | "fence" | "release") => plain(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this hook has another method",
-        ),
+        (_, "export" | "import" | "fence" | "release") => {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "this hook has another method")
+        }
         _ => plain(StatusCode::NOT_FOUND, "no such hook"),
     }
 }
@@ -72,10 +71,7 @@ fn export(shelf: &Shelf, session: u128, since: u64) -> Response<Bytes> {
     };
     let mut response = Response::new(Bytes::from(body));
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
+    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     headers.insert("homing-state-version", version.into());
     headers.insert("homing-state-kind", http::HeaderValue::from_static(kind));
     response
@@ -88,10 +84,7 @@ fn done(result: Result<(), Refused>) -> Response<Bytes> {
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }
-        Err(Refused::Gap) => plain(
-            StatusCode::CONFLICT,
-            "the delta does not fit what is staged",
-        ),
+        Err(Refused::Gap) => plain(StatusCode::CONFLICT, "the delta does not fit what is staged"),
         Err(Refused::Full) => plain(StatusCode::INSUFFICIENT_STORAGE, "no room for the session"),
         Err(_) => plain(StatusCode::CONFLICT, "the session may not execute here"),
     }
@@ -101,17 +94,14 @@ fn done(result: Result<(), Refused>) -> Response<Bytes> {
 pub(super) fn plain(status: StatusCode, text: &str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(format!("{text}\n")));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        http::HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 
 /// The pairs of a query, undecoded: hooks carry numbers and hex only.
 pub(super) fn query_pairs(query: &str) -> HashMap<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -66,10 +66,7 @@ impl Notebook {
     pub fn parcel(&self, since: u64) -> Parcel {
         let from = usize::try_from(since).unwrap_or(usize::MAX);
         let from = if from > self.entries.len() { 0 } else { from };
-        Parcel {
-            from,
-            entries: self.entries[from..].to_vec(),
-        }
+        Parcel { from, entries: self.entries[from..].to_vec() }
     }
 
     /// Adds a parcel to what is here. `false` if it does not fit on: something is missing between.
@@ -77,10 +74,7 @@ impl Notebook {
     pub fn unpack(&mut self, parcel: Parcel) -> bool {
         let fits = parcel.from <= self.entries.len()
             && parcel.from.saturating_add(parcel.entries.len()) <= ENTRIES_MAX
-            && parcel
-                .entries
-                .iter()
-                .all(|entry| entry.text.len() <= TEXT_BYTES_MAX);
+            && parcel.entries.iter().all(|entry| entry.text.len() <= TEXT_BYTES_MAX);
         if fits {
             self.entries.truncate(parcel.from);
             self.entries.extend(parcel.entries);

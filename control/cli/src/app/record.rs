@@ -80,11 +80,7 @@ impl Record {
         for x in self.list.iter().skip(skip).take(max) {
             let letter = x.kind.letter();
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "{},{:032x},{},{letter},{}",
-                x.at_us, x.session, x.epoch, x.seq
-            );
+            let _ = writeln!(text, "{},{:032x},{},{letter},{}", x.at_us, x.session, x.epoch, x.seq);
         }
         text
     }

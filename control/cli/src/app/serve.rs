@@ -88,21 +88,16 @@ impl App {
         };
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         if let Some(rest) = path.strip_prefix(hooks::PATH) {
-            let call = HookCall {
-                method: &head.method,
-                rest,
-                query,
-                body: &body,
-            };
+            let call = HookCall { method: &head.method, rest, query, body: &body };
             return hooks::carry_out(&mut self.shelf.lock(), &call);
+        }
+        if path == "/healthz" {
+            return plain(StatusCode::OK, "serving");
         }
         if let Some(rest) = path.strip_prefix("/homing/app") {
             return self.own(&head.method, rest, query);
         }
-        let away = self
-            .settings
-            .distances
-            .from(text(&head.headers, &self.settings.place_header));
+        let away = self.settings.distances.from(text(&head.headers, &self.settings.place_header));
         tokio::time::sleep(away / 2).await;
         let response = self.worked(&head, &body).await;
         tokio::time::sleep(away / 2).await;
@@ -136,10 +131,9 @@ impl App {
                 let glance = self.shelf.lock().read(caller, self.now_us());
                 self.told(caller, glance, path.ends_with("entries"))
             }
-            ("/notebook" | "/notebook/entries", ..) => plain(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "a notebook takes GET and POST",
-            ),
+            ("/notebook" | "/notebook/entries", ..) => {
+                plain(StatusCode::METHOD_NOT_ALLOWED, "a notebook takes GET and POST")
+            }
             (_, _, caller) => self.page(head, caller),
         };
         let headers = response.headers_mut();
@@ -218,11 +212,8 @@ impl App {
         let query = query_pairs(query);
         let number = |name: &str| query.get(name)?.parse::<u64>().ok();
         match (method, rest) {
-            (&Method::GET | &Method::HEAD, "/live") => plain(StatusCode::OK, "serving"),
             (&Method::GET, "/executions") => {
-                let skip = number("skip")
-                    .and_then(|n| usize::try_from(n).ok())
-                    .unwrap_or(0);
+                let skip = number("skip").and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
                 let shelf = self.shelf.lock();
                 let mut response =
                     Response::new(Bytes::from(shelf.record().page(skip, RECORD_PAGE)));
@@ -280,9 +271,7 @@ fn written(
 fn caller(headers: &HeaderMap) -> Option<Caller> {
     let session = text(headers, "homing-session")?;
     let session = u128::from_str_radix(session, 16).ok()?;
-    let epoch = text(headers, "homing-epoch")
-        .and_then(|e| e.parse().ok())
-        .unwrap_or(0);
+    let epoch = text(headers, "homing-epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
     Some(Caller { session, epoch })
 }
 
@@ -315,9 +304,7 @@ fn refusal(refused: Refused) -> Response<Bytes> {
 fn started() -> (Instant, u64) {
     let reading = |_| {
         let before = Instant::now();
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         (before.elapsed(), before, micros(since_1970))
     };
     let quickest = (0..16).map(reading).min_by_key(|(took, ..)| *took);
@@ -347,10 +334,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener) {
                 async move { Ok::<_, Infallible>(app.answer(request).await.map(Full::new)) }
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder
-                .http1()
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(75));
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(75));
             builder.http2().timer(TokioTimer::new());
             // A connection that ends badly is its peer's business.
             let _ = builder.serve_connection(TokioIo::new(stream), answer).await;

@@ -82,10 +82,7 @@ impl Shelf {
     /// [`Refused`] if the session may not execute here.
     pub fn read(&mut self, caller: Caller, now_us: u64) -> Result<Glance, Refused> {
         let place = self.enter(caller, Kind::Read, 0, now_us)?;
-        let entries = place
-            .live
-            .as_ref()
-            .map_or_else(Vec::new, |n| n.entries().to_vec());
+        let entries = place.live.as_ref().map_or_else(Vec::new, |n| n.entries().to_vec());
         Ok(Glance { entries })
     }
 
@@ -103,21 +100,13 @@ impl Shelf {
         let seq = seq.unwrap_or_else(|| self.next_seq(caller.session));
         let place = self.enter(caller, Kind::Write, seq, now_us)?;
         let notebook = place.live.get_or_insert_default();
-        notebook
-            .append(Entry { seq, text })
-            .map_err(|_| Refused::Full)?;
-        Ok(Glance {
-            entries: notebook.entries().to_vec(),
-        })
+        notebook.append(Entry { seq, text }).map_err(|_| Refused::Full)?;
+        Ok(Glance { entries: notebook.entries().to_vec() })
     }
 
     fn next_seq(&self, session: u128) -> u64 {
-        let live = self
-            .places
-            .get(&session)
-            .and_then(|place| place.live.as_ref());
-        live.and_then(|n| n.entries().last())
-            .map_or(1, |last| last.seq.saturating_add(1))
+        let live = self.places.get(&session).and_then(|place| place.live.as_ref());
+        live.and_then(|n| n.entries().last()).map_or(1, |last| last.seq.saturating_add(1))
     }
 
     /// The one door to execution: checks the fence, counts, records.
@@ -139,13 +128,7 @@ impl Shelf {
             self.refused += 1;
             return Err(refused);
         }
-        self.record.push(Execution {
-            at_us: now_us,
-            session,
-            epoch,
-            kind,
-            seq,
-        });
+        self.record.push(Execution { at_us: now_us, session, epoch, kind, seq });
         let place = self.places.entry(session).or_default();
         place.fence = place.fence.max(epoch);
         place.live_epoch = place.live_epoch.max(epoch);
@@ -173,10 +156,7 @@ impl Shelf {
             return Err(Refused::Full);
         }
         let place = self.places.entry(session).or_default();
-        let same = place
-            .staged
-            .take()
-            .filter(|staged| staged.directive == directive);
+        let same = place.staged.take().filter(|staged| staged.directive == directive);
         let mut staged = same.unwrap_or_else(|| Staged {
             directive: directive.to_owned(),
             notebook: Notebook::default(),
@@ -230,9 +210,6 @@ impl Shelf {
     /// Sessions that hold a notebook here.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.places
-            .values()
-            .filter(|place| place.live.is_some())
-            .count()
+        self.places.values().filter(|place| place.live.is_some()).count()
     }
 }

@@ -31,7 +31,7 @@ const CONNECTIONS: usize = 6;
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The header that names a client's city, as a trusted front would set it.
-pub const PLACE_HEADER: &str = "x-place";
+pub const PLACE_HEADER: &str = "x-client-place";
 
 /// What all clients share.
 #[derive(Debug)]
@@ -148,12 +148,9 @@ impl Client {
         let _turn = self.under_way.acquire().await;
         self.replay.tally.sent();
         let outcome = match ask {
-            Ask::Page {
-                verb,
-                path,
-                status,
-                bytes,
-            } => self.page(*verb, path, *status, *bytes, due_us).await,
+            Ask::Page { verb, path, status, bytes } => {
+                self.page(*verb, path, *status, *bytes, due_us).await
+            }
             Ask::Write => self.write(due_us).await,
             Ask::Read => self.read(due_us).await,
         };
@@ -166,9 +163,7 @@ impl Client {
             Ok(zone) => zone,
             Err(why) => {
                 let at = due_us as f64 / 1e6;
-                self.replay
-                    .tally
-                    .failed(format!("{at:.2} s, client {}: {why}", self.index));
+                self.replay.tally.failed(format!("{at:.2} s, client {}: {why}", self.index));
                 return;
             }
         };
@@ -204,18 +199,11 @@ impl Client {
             .header("x-notebook-status", status);
         let answer = self.send(request, Bytes::new(), due_us).await?;
         if answer.status != status {
-            return Err(format!(
-                "{path} answered {} instead of {status}",
-                said(&answer)
-            ));
+            return Err(format!("{path} answered {} instead of {status}", said(&answer)));
         }
         let empty = verb == Verb::Head || status == 304;
         let path = path.split('?').next().unwrap_or_default();
-        let right = if empty {
-            answer.body.is_empty()
-        } else {
-            answer.body == fill(path, bytes)
-        };
+        let right = if empty { answer.body.is_empty() } else { answer.body == fill(path, bytes) };
         match right {
             true => Ok(answer),
             false => Err(format!("{path} has another body than it should")),
@@ -236,9 +224,7 @@ impl Client {
         }
         let last = told(&answer.body)?.last;
         if last != Some(Entry { seq, text }) {
-            return Err(format!(
-                "write {seq} was answered, but is not the notebook's last line"
-            ));
+            return Err(format!("write {seq} was answered, but is not the notebook's last line"));
         }
         self.ledger.lock().acknowledge(seq);
         Ok(answer)
@@ -300,9 +286,7 @@ impl Client {
         if let Some(cookie) = self.cookie.lock().as_deref() {
             request = request.header(header::COOKIE, cookie);
         }
-        let request = request
-            .body(Full::new(body))
-            .map_err(|error| error.to_string())?;
+        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
         let exchange = async {
             let response = self.pool.request(request).await.map_err(|error| {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -311,17 +295,10 @@ impl Client {
             let (head, body) = response.into_parts();
             self.keep_cookie(&head.headers);
             let body = Limited::new(body, 4 * FILL_BYTES_MAX).collect().await;
-            let body = body
-                .map_err(|error| format!("the answer broke off: {error}"))?
-                .to_bytes();
+            let body = body.map_err(|error| format!("the answer broke off: {error}"))?.to_bytes();
             let text = |name| head.headers.get(name)?.to_str().ok().map(str::to_owned);
             let (zone, session) = (text("x-notebook-zone"), text("x-notebook-session"));
-            Ok(Answer {
-                status: head.status.as_u16(),
-                zone,
-                session,
-                body,
-            })
+            Ok(Answer { status: head.status.as_u16(), zone, session, body })
         };
         match tokio::time::timeout(PATIENCE, exchange).await {
             Ok(answer) => answer,
@@ -332,10 +309,7 @@ impl Client {
     /// A jar for one site: the latest value of the one cookie it sets.
     fn keep_cookie(&self, headers: &http::HeaderMap) {
         for value in headers.get_all(header::SET_COOKIE) {
-            let pair = value
-                .to_str()
-                .ok()
-                .and_then(|value| value.split(';').next());
+            let pair = value.to_str().ok().and_then(|value| value.split(';').next());
             if let Some(pair) = pair.map(str::trim).filter(|pair| pair.contains('=')) {
                 *self.cookie.lock() = Some(pair.to_owned());
             }
@@ -360,9 +334,6 @@ fn told(body: &Bytes) -> Result<Told, String> {
 
 /// A bad answer in words.
 fn said(answer: &Answer) -> String {
-    let text: String = String::from_utf8_lossy(&answer.body)
-        .chars()
-        .take(160)
-        .collect();
+    let text: String = String::from_utf8_lossy(&answer.body).chars().take(160).collect();
     format!("{} ({})", answer.status, text.trim())
 }

@@ -48,23 +48,14 @@ impl Ledger {
     /// Writes acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
-        self.writes
-            .iter()
-            .filter(|heard| **heard == Heard::Acknowledged)
-            .count()
+        self.writes.iter().filter(|heard| **heard == Heard::Acknowledged).count()
     }
 
     /// What the notebook must hold now, if every write's fate is known.
     #[must_use]
     pub fn expected(&self, client: usize) -> Option<Vec<Entry>> {
-        let known = self
-            .writes
-            .iter()
-            .all(|heard| *heard == Heard::Acknowledged);
-        let entry = |seq| Entry {
-            seq,
-            text: entry_text(client, seq),
-        };
+        let known = self.writes.iter().all(|heard| *heard == Heard::Acknowledged);
+        let entry = |seq| Entry { seq, text: entry_text(client, seq) };
         known.then(|| (1..=self.writes.len() as u64).map(entry).collect())
     }
 
@@ -75,9 +66,7 @@ impl Ledger {
         let mut seen = vec![0_u32; self.writes.len()];
         let mut last = 0;
         for entry in notebook {
-            let index = usize::try_from(entry.seq)
-                .ok()
-                .and_then(|seq| seq.checked_sub(1));
+            let index = usize::try_from(entry.seq).ok().and_then(|seq| seq.checked_sub(1));
             let known = index.filter(|i| *i < seen.len());
             let Some(index) = known.filter(|_| entry.text == entry_text(client, entry.seq)) else {
                 verdict.foreign += 1;
@@ -92,12 +81,7 @@ impl Ledger {
             last = last.max(entry.seq);
         }
         let lost = |(heard, seen): (&Heard, &u32)| *heard == Heard::Acknowledged && *seen == 0;
-        verdict.lost = self
-            .writes
-            .iter()
-            .zip(&seen)
-            .filter(|pair| lost(*pair))
-            .count() as u64;
+        verdict.lost = self.writes.iter().zip(&seen).filter(|pair| lost(*pair)).count() as u64;
         verdict
     }
 }
@@ -149,10 +133,7 @@ pub fn homes(zones: &[Vec<Execution>], slack_us: u64) -> Homes {
     let mut sessions: HashMap<u128, Vec<(usize, &Execution)>> = HashMap::new();
     for (zone, record) in zones.iter().enumerate() {
         for execution in record {
-            sessions
-                .entry(execution.session)
-                .or_default()
-                .push((zone, execution));
+            sessions.entry(execution.session).or_default().push((zone, execution));
         }
     }
     let mut homes = Homes::default();

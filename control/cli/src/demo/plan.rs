@@ -121,12 +121,7 @@ impl Plan {
             add(client, at_us, visit, &mut rng);
         }
         clients.retain(|client| !client.steps.is_empty());
-        Self {
-            clients,
-            length,
-            speed,
-            cut,
-        }
+        Self { clients, length, speed, cut }
     }
 
     /// All requests of the plan.
@@ -146,9 +141,7 @@ fn fit(span_s: f64, visits: usize, pace: Pace) -> (f64, Duration) {
         (None, length) => {
             let length = length.unwrap_or(LENGTH);
             let bearable = RATE_MAX * span_s / (visits.max(1) as f64);
-            let speed = (span_s / length.as_secs_f64())
-                .min(bearable)
-                .max(f64::MIN_POSITIVE);
+            let speed = (span_s / length.as_secs_f64()).min(bearable).max(f64::MIN_POSITIVE);
             (speed, length.min(whole(speed)))
         }
     }
@@ -158,36 +151,19 @@ fn fit(span_s: f64, visits: usize, pace: Pace) -> (f64, Duration) {
 /// the clients, so that it is crowded.
 fn settle(count: u32, world: &World, length: Duration, rng: &mut StdRng) -> Vec<ClientPlan> {
     let all: Vec<usize> = (0..world.cities.len()).collect();
-    let near: Vec<usize> = all
-        .iter()
-        .copied()
-        .filter(|city| world.nearest(*city) == 0)
-        .collect();
+    let near: Vec<usize> = all.iter().copied().filter(|city| world.nearest(*city) == 0).collect();
     let length_us = length.as_micros() as f64;
     let one = |_| {
         let crowd = rng.random_bool(0.5);
-        let from = if crowd && !near.is_empty() {
-            &near
-        } else {
-            &all
-        };
+        let from = if crowd && !near.is_empty() { &near } else { &all };
         let city = from.choose(rng).copied().unwrap_or(0);
         let when = rng.random_range(DRIFT_FROM..DRIFT_TO);
-        let away: Vec<usize> = all
-            .iter()
-            .copied()
-            .filter(|c| world.nearest(*c) != world.nearest(city))
-            .collect();
+        let away: Vec<usize> =
+            all.iter().copied().filter(|c| world.nearest(*c) != world.nearest(city)).collect();
         let to = away.choose(rng).copied();
         let drifts = rng.random_bool(DRIFT_SHARE);
-        let drift = to
-            .filter(|_| drifts)
-            .map(|to| ((when * length_us) as u64, to));
-        ClientPlan {
-            city,
-            drift,
-            steps: Vec::new(),
-        }
+        let drift = to.filter(|_| drifts).map(|to| ((when * length_us) as u64, to));
+        ClientPlan { city, drift, steps: Vec::new() }
     };
     (0..count).map(one).collect()
 }
@@ -208,36 +184,19 @@ fn spread<'a>(trace: &'a Trace, first: i64, speed: f64, rng: &mut StdRng) -> Vec
 }
 
 fn add(client: &mut ClientPlan, at_us: u64, visit: &Visit, rng: &mut StdRng) {
-    let writes = client
-        .steps
-        .iter()
-        .filter(|step| step.ask == Ask::Write)
-        .count() as u32;
-    let bytes = usize::try_from(visit.bytes)
-        .unwrap_or(usize::MAX)
-        .min(FILL_BYTES_MAX);
+    let writes = client.steps.iter().filter(|step| step.ask == Ask::Write).count() as u32;
+    let bytes = usize::try_from(visit.bytes).unwrap_or(usize::MAX).min(FILL_BYTES_MAX);
     // What the log's server refused for its own reasons is answered here.
     let status = match visit.status {
         302 | 304 | 403 | 404 => visit.status,
         _ => 200,
     };
-    let ask = Ask::Page {
-        verb: visit.verb,
-        path: visit.path.clone(),
-        status,
-        bytes,
-    };
+    let ask = Ask::Page { verb: visit.verb, path: visit.path.clone(), status, bytes };
     client.steps.push(Step { at_us, ask });
     if rng.random_bool(WRITE_SHARE) {
-        client.steps.push(Step {
-            at_us,
-            ask: Ask::Write,
-        });
+        client.steps.push(Step { at_us, ask: Ask::Write });
         if (writes + 1).is_multiple_of(READ_EVERY) {
-            client.steps.push(Step {
-                at_us,
-                ask: Ask::Read,
-            });
+            client.steps.push(Step { at_us, ask: Ask::Read });
         }
     }
 }

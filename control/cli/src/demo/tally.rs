@@ -93,16 +93,9 @@ impl Spread {
         // Nearest rank: the smallest time that at least the share is not above.
         let rank = |share: f64| {
             let rank = (share * times.len() as f64).ceil() as usize;
-            times
-                .get(rank.max(1) - 1)
-                .map_or(0.0, |us| (*us as f64 / 10.0).round() / 100.0)
+            times.get(rank.max(1) - 1).map_or(0.0, |us| (*us as f64 / 10.0).round() / 100.0)
         };
-        Self {
-            count: times.len(),
-            p50: rank(0.5),
-            p99: rank(0.99),
-            max: rank(1.0),
-        }
+        Self { count: times.len(), p50: rank(0.5), p99: rank(0.99), max: rank(1.0) }
     }
 }
 
@@ -113,10 +106,7 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let spread = Spread::of((1..=100).map(|ms| ms * 1_000));
-        assert_eq!(
-            (spread.p50, spread.p99, spread.max, spread.count),
-            (50.0, 99.0, 100.0, 100)
-        );
+        assert_eq!((spread.p50, spread.p99, spread.max, spread.count), (50.0, 99.0, 100.0, 100));
         assert_eq!(Spread::of([]), Spread::default());
         let one = Spread::of([1_234]);
         assert_eq!((one.p50, one.p99, one.max), (1.23, 1.23, 1.23));

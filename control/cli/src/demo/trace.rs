@@ -99,10 +99,7 @@ impl Trace {
         let mut source = BufReader::with_capacity(64 << 10, source);
         let gzip = source.fill_buf()?.starts_with(&[0x1f, 0x8b]);
         if gzip {
-            Self::lines(BufReader::with_capacity(
-                64 << 10,
-                MultiGzDecoder::new(source),
-            ))
+            Self::lines(BufReader::with_capacity(64 << 10, MultiGzDecoder::new(source)))
         } else {
             Self::lines(source)
         }
@@ -173,24 +170,13 @@ fn parse_line(line: &str) -> Option<(String, Visit)> {
     let (time, rest) = rest.split_once(']')?;
     let (request, rest) = quoted(rest.trim_start())?;
     let mut words = rest.split_ascii_whitespace();
-    let status = words
-        .next()?
-        .parse::<u16>()
-        .ok()
-        .filter(|s| (100..600).contains(s))?;
+    let status = words.next()?.parse::<u16>().ok().filter(|s| (100..600).contains(s))?;
     let bytes = match words.next()? {
         "-" => 0,
         number => number.parse().ok()?,
     };
     let (verb, path) = parse_request(request)?;
-    let visit = Visit {
-        at_s: parse_time(time)?,
-        client: 0,
-        verb,
-        path,
-        status,
-        bytes,
-    };
+    let visit = Visit { at_s: parse_time(time)?, client: 0, verb, path, status, bytes };
     (!host.is_empty()).then(|| (host.to_owned(), visit))
 }
 
@@ -202,18 +188,12 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
         let after = text.as_bytes().get(at + 1..at + 5);
         after.is_some_and(|a| a[0] == b' ' && a[1..].iter().all(u8::is_ascii_digit))
     };
-    let at = text
-        .match_indices('"')
-        .map(|(at, _)| at)
-        .find(|at| closes(*at))?;
+    let at = text.match_indices('"').map(|(at, _)| at).find(|at| closes(*at))?;
     Some((&text[..at], &text[at + 1..]))
 }
 
 fn parse_request(request: &str) -> Option<(Verb, String)> {
-    let (method, rest) = request
-        .trim()
-        .split_once(' ')
-        .unwrap_or(("", request.trim()));
+    let (method, rest) = request.trim().split_once(' ').unwrap_or(("", request.trim()));
     let verb = match method {
         "GET" | "OPTIONS" | "TRACE" | "CONNECT" | "PROPFIND" => Verb::Get,
         "HEAD" => Verb::Head,
@@ -255,13 +235,9 @@ fn request_path(target: &str) -> String {
 
 /// `01/Aug/1995:00:00:01 -0400` as seconds since 1970.
 fn parse_time(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let (clock, zone) = text
-        .trim()
-        .split_once(' ')
-        .unwrap_or((text.trim(), "+0000"));
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (clock, zone) = text.trim().split_once(' ').unwrap_or((text.trim(), "+0000"));
     let (date, time) = clock.split_once(':')?;
     let mut date = date.split('/');
     let day = number(date.next()?, 1..=31)?;
@@ -274,11 +250,7 @@ fn parse_time(text: &str) -> Option<i64> {
     let digits = zone.strip_prefix(['+', '-'])?;
     let (east, west) = (digits.get(..2)?, digits.get(2..4)?);
     let offset = number(east, 0..=14)? * 3_600 + number(west, 0..=59)? * 60;
-    let offset = if zone.starts_with('-') {
-        -offset
-    } else {
-        offset
-    };
+    let offset = if zone.starts_with('-') { -offset } else { offset };
     Some(days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset)
 }
 

@@ -65,30 +65,19 @@ impl World {
         let zones: Option<Vec<_>> = rows(ZONES).take(count).map(zone).collect();
         let city = |line: &str| {
             let (name, cells) = line.split_once(',')?;
-            let rtt_ms: Option<Vec<f64>> = cells
-                .split(',')
-                .take(count)
-                .map(|cell| cell.parse().ok())
-                .collect();
-            Some(City {
-                name: name.to_owned(),
-                rtt_ms: rtt_ms?,
-            })
+            let rtt_ms: Option<Vec<f64>> =
+                cells.split(',').take(count).map(|cell| cell.parse().ok()).collect();
+            Some(City { name: name.to_owned(), rtt_ms: rtt_ms? })
         };
         let cities: Option<Vec<_>> = rows(RTT).map(city).collect();
-        Some(Self {
-            zones: zones?,
-            cities: cities?,
-        })
+        Some(Self { zones: zones?, cities: cities? })
     }
 
     /// The zone nearest to a city.
     #[must_use]
     pub fn nearest(&self, city: usize) -> usize {
         let row = &self.cities[city].rtt_ms;
-        (0..row.len())
-            .min_by(|a, b| row[*a].total_cmp(&row[*b]))
-            .unwrap_or(0)
+        (0..row.len()).min_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0)
     }
 }
 
@@ -115,14 +104,7 @@ mod tests {
         for count in ZONES_MIN..=ZONES_MAX {
             let world = World::bundled(count).unwrap();
             let names: Vec<&str> = header.split(',').skip(1).take(count).collect();
-            assert_eq!(
-                names,
-                world
-                    .zones
-                    .iter()
-                    .map(|z| z.name.as_str())
-                    .collect::<Vec<_>>()
-            );
+            assert_eq!(names, world.zones.iter().map(|z| z.name.as_str()).collect::<Vec<_>>());
             for (index, city) in world.cities.iter().enumerate() {
                 assert_eq!(city.rtt_ms.len(), count);
                 assert!(city.rtt_ms[world.nearest(index)] <= 260.0);

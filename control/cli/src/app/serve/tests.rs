@@ -31,24 +31,13 @@ async fn ask(
     epoch: Option<u64>,
     body: impl Into<Bytes>,
 ) -> (u16, HeaderMap, Bytes) {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("http://{to}{path}"));
+    let mut request = Request::builder().method(method).uri(format!("http://{to}{path}"));
     if let Some(epoch) = epoch {
-        request = request
-            .header("homing-session", KEY)
-            .header("homing-epoch", epoch);
+        request = request.header("homing-session", KEY).header("homing-epoch", epoch);
     }
-    let response = pool
-        .request(request.body(Full::new(body.into())).unwrap())
-        .await
-        .unwrap();
+    let response = pool.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
     let (head, body) = response.into_parts();
-    (
-        head.status.as_u16(),
-        head.headers,
-        body.collect().await.unwrap().to_bytes(),
-    )
+    (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes())
 }
 
 fn json(body: &Bytes) -> serde_json::Value {
@@ -66,10 +55,7 @@ async fn a_notebook_moves_by_hooks_and_the_old_home_refuses() {
     let base = format!("{}/{KEY}", hooks::PATH);
     let (status, headers, full) =
         ask(&pool, "GET", a, &format!("{base}/export?since=0"), None, "").await;
-    assert_eq!(
-        (status, headers["homing-state-kind"].to_str().unwrap()),
-        (200, "full")
-    );
+    assert_eq!((status, headers["homing-state-kind"].to_str().unwrap()), (200, "full"));
     let import = format!("{base}/import?directive=7&version=2&kind=full");
     assert_eq!(ask(&pool, "PUT", b, &import, None, full).await.0, 204);
     // Staged is not live.
@@ -80,47 +66,16 @@ async fn a_notebook_moves_by_hooks_and_the_old_home_refuses() {
         ask(&pool, "GET", a, &format!("{base}/export?since=2"), None, "").await;
     assert_eq!(headers["homing-state-kind"], "delta");
     let import = format!("{base}/import?directive=7&version=3&kind=delta");
-    assert_eq!(
-        ask(&pool, "PUT", b, &import, None, delta.clone()).await.0,
-        204
-    );
-    assert_eq!(
-        ask(&pool, "POST", b, &format!("{base}/fence?epoch=2"), None, "")
-            .await
-            .0,
-        204
-    );
-    assert_eq!(
-        ask(&pool, "POST", a, &format!("{base}/fence?epoch=2"), None, "")
-            .await
-            .0,
-        204
-    );
-    assert_eq!(
-        ask(&pool, "POST", a, "/notebook", Some(1), "late").await.0,
-        409
-    );
+    assert_eq!(ask(&pool, "PUT", b, &import, None, delta.clone()).await.0, 204);
+    assert_eq!(ask(&pool, "POST", b, &format!("{base}/fence?epoch=2"), None, "").await.0, 204);
+    assert_eq!(ask(&pool, "POST", a, &format!("{base}/fence?epoch=2"), None, "").await.0, 204);
+    assert_eq!(ask(&pool, "POST", a, "/notebook", Some(1), "late").await.0, 409);
 
     let (status, headers, told) = ask(&pool, "GET", b, "/notebook", Some(2), "").await;
-    assert_eq!(
-        (status, headers["x-notebook-zone"].to_str().unwrap()),
-        (200, "b")
-    );
+    assert_eq!((status, headers["x-notebook-zone"].to_str().unwrap()), (200, "b"));
     assert_eq!(json(&told)["count"], 3);
     assert_eq!(json(&told)["last"]["text"], "rice");
-    assert_eq!(
-        ask(
-            &pool,
-            "POST",
-            a,
-            &format!("{base}/release?epoch=2"),
-            None,
-            ""
-        )
-        .await
-        .0,
-        204
-    );
+    assert_eq!(ask(&pool, "POST", a, &format!("{base}/release?epoch=2"), None, "").await.0, 204);
     let (status, ..) = ask(&pool, "GET", a, &format!("{base}/export?since=0"), None, "").await;
     assert_eq!(status, 404);
     // A delta without what it adds to is refused, so the handoff is undone.
@@ -149,22 +104,9 @@ async fn pages_are_checkable_and_odd_requests_are_refused_in_words() {
 
     assert_eq!(ask(&pool, "GET", a, "/notebook", None, "").await.0, 400);
     assert_eq!(ask(&pool, "POST", a, "/notebook", Some(1), "").await.0, 400);
-    assert_eq!(
-        ask(&pool, "DELETE", a, "/notebook", Some(1), "").await.0,
-        405
-    );
-    assert_eq!(
-        ask(&pool, "POST", a, "/notebook", Some(1), vec![b'a'; 5_000])
-            .await
-            .0,
-        400
-    );
-    assert_eq!(
-        ask(&pool, "GET", a, "/homing/state/zz/export", None, "")
-            .await
-            .0,
-        400
-    );
+    assert_eq!(ask(&pool, "DELETE", a, "/notebook", Some(1), "").await.0, 405);
+    assert_eq!(ask(&pool, "POST", a, "/notebook", Some(1), vec![b'a'; 5_000]).await.0, 400);
+    assert_eq!(ask(&pool, "GET", a, "/homing/state/zz/export", None, "").await.0, 400);
     let import = format!("/homing/state/{KEY}/import?kind=full");
     assert_eq!(ask(&pool, "PUT", a, &import, None, "{").await.0, 400);
 }

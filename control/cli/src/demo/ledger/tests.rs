@@ -14,22 +14,11 @@ fn ledger(writes: &[Heard]) -> Ledger {
 }
 
 fn book(seqs: &[u64]) -> Vec<Entry> {
-    seqs.iter()
-        .map(|seq| Entry {
-            seq: *seq,
-            text: entry_text(3, *seq),
-        })
-        .collect()
+    seqs.iter().map(|seq| Entry { seq: *seq, text: entry_text(3, *seq) }).collect()
 }
 
 fn at(at_us: u64, epoch: u64, kind: Kind, seq: u64) -> Execution {
-    Execution {
-        at_us,
-        session: 9,
-        epoch,
-        kind,
-        seq,
-    }
+    Execution { at_us, session: 9, epoch, kind, seq }
 }
 
 use Heard::{Acknowledged as A, Unknown as U};
@@ -55,11 +44,7 @@ fn planted_faults_are_found() {
     let mut strange = book(&[1, 2, 4]);
     strange[1].text = entry_text(4, 2);
     let verdict = ledger.compare(3, &strange);
-    assert_eq!(
-        (verdict.foreign, verdict.lost),
-        (1, 1),
-        "another client's line is not this one's"
-    );
+    assert_eq!((verdict.foreign, verdict.lost), (1, 1), "another client's line is not this one's");
 }
 
 #[test]
@@ -67,50 +52,24 @@ fn a_handoff_is_no_fault() {
     let a = vec![at(10, 1, Kind::Write, 1), at(20, 1, Kind::Read, 0)];
     let b = vec![at(30, 2, Kind::Write, 2), at(40, 2, Kind::Page, 0)];
     let seen = homes(&[a, b], 0);
-    assert_eq!(
-        (
-            seen.wrong_zone,
-            seen.doubled_writes,
-            seen.changes,
-            seen.executions
-        ),
-        (0, 0, 1, 4)
-    );
+    assert_eq!((seen.wrong_zone, seen.doubled_writes, seen.changes, seen.executions), (0, 0, 1, 4));
 }
 
 #[test]
 fn two_homes_are_found() {
     // The old home goes on after the new one has begun.
     let late = homes(
-        &[
-            vec![at(10, 1, Kind::Page, 0), at(50, 1, Kind::Page, 0)],
-            vec![at(30, 2, Kind::Page, 0)],
-        ],
+        &[vec![at(10, 1, Kind::Page, 0), at(50, 1, Kind::Page, 0)], vec![at(30, 2, Kind::Page, 0)]],
         0,
     );
     assert_eq!(late.wrong_zone, 1);
     // Both at one epoch.
-    let both = homes(
-        &[
-            vec![at(10, 1, Kind::Page, 0)],
-            vec![at(30, 1, Kind::Page, 0)],
-        ],
-        0,
-    );
+    let both = homes(&[vec![at(10, 1, Kind::Page, 0)], vec![at(30, 1, Kind::Page, 0)]], 0);
     assert_eq!(both.wrong_zone, 1);
     // A write that ran in both.
-    let twice = homes(
-        &[
-            vec![at(10, 1, Kind::Write, 5)],
-            vec![at(30, 2, Kind::Write, 5)],
-        ],
-        0,
-    );
+    let twice = homes(&[vec![at(10, 1, Kind::Write, 5)], vec![at(30, 2, Kind::Write, 5)]], 0);
     assert_eq!((twice.wrong_zone, twice.doubled_writes), (0, 1));
     // Within one zone the record's order is exact, whatever the slack.
-    let fell = homes(
-        &[vec![at(10, 2, Kind::Page, 0), at(10, 1, Kind::Page, 0)]],
-        1_000,
-    );
+    let fell = homes(&[vec![at(10, 2, Kind::Page, 0), at(10, 1, Kind::Page, 0)]], 1_000);
     assert_eq!(fell.wrong_zone, 1);
 }

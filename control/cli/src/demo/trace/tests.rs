@@ -16,10 +16,7 @@ fn the_bundled_log_is_read_to_its_cut_end() {
     assert_eq!(trace.skipped, 87);
     assert_eq!(trace.clients, 186);
     let first = &trace.visits[0];
-    assert_eq!(
-        first.path,
-        "/shuttle/missions/sts-68/news/sts-68-mcc-05.txt"
-    );
+    assert_eq!(first.path, "/shuttle/missions/sts-68/news/sts-68-mcc-05.txt");
     assert_eq!((first.status, first.bytes), (200, 1_839));
     // 1995-08-01 00:00:01 -0400.
     assert_eq!(first.at_s, 807_249_601);
@@ -32,10 +29,7 @@ fn combined_lines_and_oddities_are_read() {
         r#"::1 - bob [10/Oct/2000:13:55:36 -0700] "HEAD /a?b=c d#x HTTP/1.1" 404 - "http://r/" "M (X; \"q\")""#,
     );
     let visit = visit.unwrap();
-    assert_eq!(
-        (visit.verb, visit.status, visit.bytes),
-        (Verb::Head, 404, 0)
-    );
+    assert_eq!((visit.verb, visit.status, visit.bytes), (Verb::Head, 404, 0));
     assert_eq!(visit.path, "/a?b=c%20d");
     assert_eq!(visit.at_s, 971_211_336);
 
@@ -45,10 +39,7 @@ fn combined_lines_and_oddities_are_read() {
     let bare = one(r#"h - - [10/Oct/2000:13:55:36 +0000] "GET /old" 200 7"#).unwrap();
     assert_eq!(bare.path, "/old");
     let absolute = one(r#"h - - [10/Oct/2000:13:55:36 +0000] "PUT http://h/x HTTP/1.1" 200 7"#);
-    assert_eq!(
-        absolute.map(|v| (v.verb, v.path)),
-        Some((Verb::Post, "/x".to_owned()))
-    );
+    assert_eq!(absolute.map(|v| (v.verb, v.path)), Some((Verb::Post, "/x".to_owned())));
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! The commands other than the demo, one file each.
+
+pub mod app;
+pub mod check;
