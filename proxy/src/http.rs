@@ -1,6 +1,16 @@
 //! HTTP at the edge: what a request's head decides, the one pingora application that carries the
 //! decisions out, and how its failures are told.
 
+mod admission;
+mod answer;
+pub mod body;
 pub mod cookie;
+pub mod decide;
+pub mod edge;
+pub mod exchange;
+pub mod facts;
 pub mod failure;
 pub mod forwarded;
+pub mod key;
+mod outbound;
+pub mod zone_view;

@@ -126,9 +126,8 @@ impl Listeners {
             let socket = bind(address).map_err(|fault| ListenFault::Bind { address, fault })?;
             let tls = open_tls(&one.certificates)
                 .map_err(|fault| ListenFault::Certificates { address, fault })?;
-            addresses.push(
-                socket.local_addr().map_err(|fault| ListenFault::Bind { address, fault })?,
-            );
+            addresses
+                .push(socket.local_addr().map_err(|fault| ListenFault::Bind { address, fault })?);
             bound.push(Bound { socket, tls, limits: one.limits });
         }
         Ok(Self { bound, addresses, counts: Arc::default() })

@@ -144,9 +144,8 @@ impl CookieKeys {
         if !decoded {
             return Found::Tampered;
         }
-        let signer = std::iter::once(&self.first)
-            .chain(&self.older)
-            .position(|key| key.id == bytes[KEY_ID]);
+        let signer =
+            std::iter::once(&self.first).chain(&self.older).position(|key| key.id == bytes[KEY_ID]);
         let key = match signer {
             Some(0) => &self.first,
             Some(position) => &self.older[position - 1],

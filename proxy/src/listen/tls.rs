@@ -160,10 +160,8 @@ pub fn server_config(certs: Arc<CertStore>) -> Result<Arc<ServerConfig>, CertFau
 }
 
 fn certified(files: &CertFiles) -> Result<CertifiedKey, CertFault> {
-    let unreadable = |path: &Path, detail: String| CertFault::Unreadable {
-        path: path.to_owned(),
-        detail,
-    };
+    let unreadable =
+        |path: &Path, detail: String| CertFault::Unreadable { path: path.to_owned(), detail };
     let chain = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|fault| unreadable(&files.cert, fault.to_string()))?;
@@ -173,13 +171,15 @@ fn certified(files: &CertFiles) -> Result<CertifiedKey, CertFault> {
     // The fault's text names the form, never the content.
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|fault| unreadable(&files.key, fault.to_string()))?;
-    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
-        .map_err(|fault| CertFault::Unusable { path: files.cert.clone(), detail: fault.to_string() })
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|fault| {
+        CertFault::Unusable { path: files.cert.clone(), detail: fault.to_string() }
+    })
 }
 
 fn names(certified: &CertifiedKey, path: &Path) -> Result<Vec<String>, CertFault> {
     let unusable = |detail: String| CertFault::Unusable { path: path.to_owned(), detail };
     let leaf = certified.end_entity_cert().map_err(|fault| unusable(fault.to_string()))?;
-    let leaf = webpki::EndEntityCert::try_from(leaf).map_err(|fault| unusable(fault.to_string()))?;
+    let leaf =
+        webpki::EndEntityCert::try_from(leaf).map_err(|fault| unusable(fault.to_string()))?;
     Ok(leaf.valid_dns_names().map(str::to_ascii_lowercase).collect())
 }

@@ -95,7 +95,8 @@ fn attributes_follow_the_spec_and_what_browsers_demand() {
 
 #[test]
 fn the_app_does_not_see_the_session_cookie() {
-    let left = |field: &str| without(field.as_bytes(), "homing").map(|l| String::from_utf8(l).unwrap());
+    let left =
+        |field: &str| without(field.as_bytes(), "homing").map(|l| String::from_utf8(l).unwrap());
     assert_eq!(left("homing=x").as_deref(), None);
     assert_eq!(left("a=b; homing=x; c=d").as_deref(), Some("a=b; c=d"));
     assert_eq!(left("homing2=x;homing=y").as_deref(), Some("homing2=x"));

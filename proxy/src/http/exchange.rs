@@ -1,0 +1,109 @@
+//! What is known of one request while it is served: pingora's per-request context. Not a bag for
+//! every phase to reach into: each field has one writer, named below, and is read by later phases.
+//!
+//! | field | written by |
+//! |---|---|
+//! | `arrived` | [`Exchange::new`] |
+//! | `pace` | `on_connection_reuse` |
+//! | `peer`, `trusted`, `tls`, `request_id`, `why` | `early_request_filter` |
+//! | `taken` | `request_filter`, once the gate has let the request in |
+//! | `spread`, `zones_left` | `request_filter`; `upstream_peer` uses zones up |
+//! | `upstream`, `served_by`, `tried` | `upstream_peer`, and what ends the call |
+//! | `body` | `request_body_filter` |
+//! | `head_at`, `status` | `response_filter`, or the writer of a failure |
+//! | `failure` | [`Exchange::fail`], the first one stays |
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use homing_session::steer::SteerReason;
+use homing_wire::{Service, ServiceId, SessionKey, TrafficLimits, ZoneId};
+
+use super::{body::BodyCount, failure::Failure, key::KeyOrigin};
+use crate::{endpoints::Upstream, gates::Permit, http::facts::EdgeFacts, listen::paced::Pace};
+
+/// One request's context.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) arrived: Instant,
+    pub(super) pace: Option<Arc<Pace>>,
+    pub(super) peer: IpAddr,
+    pub(super) trusted: bool,
+    pub(super) tls: bool,
+    pub(super) request_id: String,
+    pub(super) why: bool,
+    pub(super) taken: Option<Taken>,
+    pub(super) upstream: Option<Arc<Upstream>>,
+    /// The last endpoint asked, for the log.
+    pub(super) served_by: Option<Arc<Upstream>>,
+    pub(super) tried: Vec<Arc<Upstream>>,
+    pub(super) spread: u64,
+    pub(super) zones_left: Vec<ZoneId>,
+    pub(super) body: BodyCount,
+    pub(super) head_at: Option<Instant>,
+    pub(super) status: u16,
+    pub(super) failure: Option<Failure>,
+}
+
+/// A request that was let in.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) facts: Arc<EdgeFacts>,
+    pub(super) service: ServiceId,
+    pub(super) session: Option<(SessionKey, KeyOrigin)>,
+    pub(super) cookie: Option<String>,
+    pub(super) zone: ZoneId,
+    pub(super) reason: SteerReason,
+    /// Counts the request in flight at its gate until it is dropped or finished; `None` for a
+    /// request without a session, which no gate guards.
+    pub(super) permit: Option<Permit>,
+    /// Time spent waiting out a freeze.
+    pub(super) held: Duration,
+}
+
+impl Taken {
+    pub(super) fn service(&self) -> Option<&Service> {
+        self.facts.facts.services.get(self.service.index())
+    }
+
+    pub(super) fn limits(&self) -> TrafficLimits {
+        self.service().map_or_else(TrafficLimits::default, |service| service.limits)
+    }
+}
+
+impl Exchange {
+    pub(super) fn new() -> Self {
+        Self {
+            arrived: Instant::now(),
+            pace: None,
+            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            trusted: false,
+            tls: false,
+            request_id: String::new(),
+            why: false,
+            taken: None,
+            upstream: None,
+            served_by: None,
+            tried: Vec::new(),
+            spread: 0,
+            zones_left: Vec::new(),
+            body: BodyCount::new(u64::MAX),
+            head_at: None,
+            status: 0,
+            failure: None,
+        }
+    }
+
+    /// Notes why the request fails; what failed first is the cause of what fails later.
+    pub(super) fn fail(&mut self, failure: Failure) -> Failure {
+        *self.failure.get_or_insert(failure)
+    }
+
+    /// Microseconds from the request's arrival to `until`.
+    pub(super) fn us_to(&self, until: Instant) -> u64 {
+        until.saturating_duration_since(self.arrived).as_micros() as u64
+    }
+}

@@ -1,0 +1,63 @@
+//! The edge's view of the zones, kept fresh: endpoint health at once, load about once a second.
+//! A swapped value and not a lock, because every request reads it.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::{ArcSwap, Guard};
+use homing_session::steer::ZoneView;
+
+use super::facts::FactsCell;
+use crate::{endpoints::EndpointPool, gates::Gates, live::LiveTable};
+
+/// How old the zones' loads may be.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// The view in force.
+#[derive(Debug)]
+pub struct ZoneViews {
+    view: ArcSwap<ZoneView>,
+    live: Arc<LiveTable>,
+    gates: Arc<Gates>,
+    facts: Arc<FactsCell>,
+    pool: Arc<EndpointPool>,
+}
+
+impl ZoneViews {
+    /// A first view by what is known now.
+    #[must_use]
+    pub fn new(
+        live: Arc<LiveTable>,
+        gates: Arc<Gates>,
+        facts: Arc<FactsCell>,
+        pool: Arc<EndpointPool>,
+    ) -> Self {
+        let views = Self { view: ArcSwap::default(), live, gates, facts, pool };
+        views.refresh();
+        views
+    }
+
+    /// The view in force. Cheap; do not keep the guard over an `await`.
+    pub fn load(&self) -> Guard<Arc<ZoneView>> {
+        self.view.load()
+    }
+
+    /// Puts a view of the present in force.
+    pub fn refresh(&self) {
+        let facts = self.facts.of(self.live.load().table.facts());
+        let view = facts.view(|zone| self.gates.counts(zone).homes);
+        self.view.store(Arc::new(view));
+    }
+
+    /// Keeps the view fresh for as long as it is polled.
+    pub async fn keep(self: Arc<Self>) {
+        let mut published = self.live.watch();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(REFRESH) => {}
+                () = self.pool.changed() => {}
+                table = published.changed() => if table.is_err() { return },
+            }
+            self.refresh();
+        }
+    }
+}
