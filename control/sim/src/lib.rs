@@ -2,4 +2,20 @@
 //! are those that ship; only what surrounds them, clock, network, users and faults, is made here,
 //! because that is what must be reproducible.
 
+mod clock;
+mod control;
+mod edge;
+pub mod faults;
+mod gate;
+mod laws;
+mod link;
 pub mod model;
+pub mod replay;
+pub mod scenario;
+pub mod tally;
+mod turn;
+mod users;
+mod world;
+
+pub use laws::Law;
+pub use world::Outcome;

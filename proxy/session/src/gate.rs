@@ -146,14 +146,7 @@ impl Ownership {
     }
 
     const fn fresh(tenure: Tenure, epoch: Epoch) -> Self {
-        Self {
-            tenure,
-            epoch,
-            mark: Mark {
-                through: DirectiveId(0),
-                activated: false,
-            },
-        }
+        Self { tenure, epoch, mark: Mark { through: DirectiveId(0), activated: false } }
     }
 
     /// What this gate is to the session.
@@ -166,6 +159,13 @@ impl Ownership {
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Whether tenure and epoch are the same: a step that only left a mark is of no concern to
+    /// requests or to a handoff under way.
+    #[must_use]
+    pub fn same_tenure(&self, other: &Self) -> bool {
+        (self.tenure, self.epoch) == (other.tenure, other.epoch)
     }
 
     /// Whether requests are executed or held here because the session lives here.
@@ -196,10 +196,7 @@ impl Ownership {
             Tenure::Frozen { .. } | Tenure::Granted { .. } => Verdict::Park,
             Tenure::Retired { to, .. }
             | Tenure::Away { to: Some(to) }
-            | Tenure::Staged { to: Some(to), .. } => Verdict::Moved {
-                zone: to,
-                epoch: self.epoch,
-            },
+            | Tenure::Staged { to: Some(to), .. } => Verdict::Moved { zone: to, epoch: self.epoch },
             Tenure::Away { to: None } | Tenure::Staged { to: None, .. } => Verdict::NotOwner,
         }
     }
@@ -210,54 +207,30 @@ impl Ownership {
     /// [`Illegal`] with the pair and the reason if the protocol has no such step from here. The
     /// caller counts it and drops the event: it is late, repeated, misdirected or a mistake.
     pub fn next(self, event: Event, guard: Guard) -> Result<(Self, Reaction), Illegal> {
-        self.step(event, guard).map_err(|why| Illegal {
-            at: self,
-            event,
-            why,
-        })
+        self.step(event, guard).map_err(|why| Illegal { at: self, event, why })
     }
 
     fn step(self, event: Event, guard: Guard) -> Step {
         match event {
             Event::Freeze { directive } => self.freeze(directive),
             Event::Thaw { directive } => self.thaw(directive),
-            Event::Grant {
-                directive,
-                to,
-                epoch,
-            } => self.grant(directive, to, epoch, guard),
+            Event::Grant { directive, to, epoch } => self.grant(directive, to, epoch, guard),
             Event::GrantAck { directive } => self.retire(directive),
 
-            Event::Stage {
-                directive,
-                to_incarnation,
-                epoch,
-            } => {
+            Event::Stage { directive, to_incarnation, epoch } => {
                 guard.require_life(to_incarnation)?;
                 self.stage(directive, epoch)
             }
-            Event::Activate {
-                directive,
-                to_incarnation,
-                epoch,
-            } => {
+            Event::Activate { directive, to_incarnation, epoch } => {
                 guard.require_life(to_incarnation)?;
                 self.activate(directive, epoch, guard)
             }
-            Event::FenceQuery {
-                directive,
-                to_incarnation,
-            } => {
+            Event::FenceQuery { directive, to_incarnation } => {
                 guard.require_life(to_incarnation)?;
                 self.answer_for_good(directive)
             }
 
-            Event::Own {
-                directive,
-                incarnation,
-                epoch,
-                from,
-            } => {
+            Event::Own { directive, incarnation, epoch, from } => {
                 guard.require_life(incarnation)?;
                 self.own(directive, epoch, from)
             }
@@ -306,10 +279,7 @@ impl Ownership {
             Tenure::Granted { directive: m, to } | Tenure::Retired { directive: m, to }
                 if m == directive =>
             {
-                Ok((
-                    self.with(Tenure::Retired { directive, to }),
-                    Reaction::Retired,
-                ))
+                Ok((self.with(Tenure::Retired { directive, to }), Reaction::Retired))
             }
             _ => Err(Refusal::OutOfPlace),
         }
@@ -320,39 +290,22 @@ impl Ownership {
         self.require_newer(epoch)?;
         let to = match self.tenure {
             Tenure::Away { to } => to,
-            Tenure::Staged {
-                directive: m, to, ..
-            } if m <= directive => to,
+            Tenure::Staged { directive: m, to, .. } if m <= directive => to,
             // A later handoff brings the session back: what was retained of it is obsolete.
             Tenure::Granted { to, .. } | Tenure::Retired { to, .. } => Some(to),
             _ => return Err(Refusal::OutOfPlace),
         };
-        Ok((
-            self.with(Tenure::Staged {
-                directive,
-                epoch,
-                to,
-            }),
-            Reaction::Staged,
-        ))
+        Ok((self.with(Tenure::Staged { directive, epoch, to }), Reaction::Staged))
     }
 
     fn activate(self, directive: DirectiveId, epoch: Epoch, guard: Guard) -> Step {
         match self.tenure {
             _ if self.mark == Mark::activated(directive) => Ok((self, Reaction::Activated)),
-            Tenure::Staged {
-                directive: m,
-                epoch: e,
-                ..
-            } if (m, e) == (directive, epoch) => {
+            Tenure::Staged { directive: m, epoch: e, .. } if (m, e) == (directive, epoch) => {
                 self.require_open(directive)?;
                 self.require_newer(epoch)?;
                 guard.require_lease()?;
-                let owner = Self {
-                    tenure: Tenure::Owner,
-                    epoch,
-                    mark: Mark::activated(directive),
-                };
+                let owner = Self { tenure: Tenure::Owner, epoch, mark: Mark::activated(directive) };
                 Ok((owner, Reaction::Activated))
             }
             _ => Err(Refusal::OutOfPlace),
@@ -362,12 +315,9 @@ impl Ownership {
     fn answer_for_good(self, directive: DirectiveId) -> Step {
         match self.tenure {
             _ if self.mark == Mark::activated(directive) => Ok((self, Reaction::Activated)),
-            Tenure::Staged {
-                directive: m, to, ..
-            } if m <= directive => Ok((
-                self.with(Tenure::Away { to }).fenced(directive),
-                Reaction::Fenced,
-            )),
+            Tenure::Staged { directive: m, to, .. } if m <= directive => {
+                Ok((self.with(Tenure::Away { to }).fenced(directive), Reaction::Fenced))
+            }
             // Who granted it cannot promise that it is never activated.
             Tenure::Granted { directive: m, .. } | Tenure::Retired { directive: m, .. }
                 if m == directive =>
@@ -386,10 +336,7 @@ impl Ownership {
         if from == StartFrom::Retained && !self.retains() {
             return Err(Refusal::NothingRetained);
         }
-        Ok((
-            self.at(epoch, Tenure::Owner).fenced(directive),
-            Reaction::Owns,
-        ))
+        Ok((self.at(epoch, Tenure::Owner).fenced(directive), Reaction::Owns))
     }
 
     fn release(self, to: ZoneId, epoch: Epoch) -> Step {
@@ -403,10 +350,7 @@ impl Ownership {
         if !obsolete {
             return Err(Refusal::OldEpoch);
         }
-        Ok((
-            self.at(epoch, Tenure::Away { to: Some(to) }),
-            Reaction::Dropped,
-        ))
+        Ok((self.at(epoch, Tenure::Away { to: Some(to) }), Reaction::Dropped))
     }
 
     const fn with(self, tenure: Tenure) -> Self {
@@ -414,11 +358,7 @@ impl Ownership {
     }
 
     const fn at(self, epoch: Epoch, tenure: Tenure) -> Self {
-        Self {
-            tenure,
-            epoch,
-            ..self
-        }
+        Self { tenure, epoch, ..self }
     }
 
     /// Gives the word that nothing up to `directive` is activated here from now on.
@@ -426,38 +366,21 @@ impl Ownership {
         if directive <= self.mark.through {
             return self;
         }
-        Self {
-            mark: Mark {
-                through: directive,
-                activated: false,
-            },
-            ..self
-        }
+        Self { mark: Mark { through: directive, activated: false }, ..self }
     }
 
     fn require_open(self, directive: DirectiveId) -> Result<(), Refusal> {
-        if directive > self.mark.through {
-            Ok(())
-        } else {
-            Err(Refusal::Fenced)
-        }
+        if directive > self.mark.through { Ok(()) } else { Err(Refusal::Fenced) }
     }
 
     fn require_newer(self, epoch: Epoch) -> Result<(), Refusal> {
-        if epoch > self.epoch {
-            Ok(())
-        } else {
-            Err(Refusal::OldEpoch)
-        }
+        if epoch > self.epoch { Ok(()) } else { Err(Refusal::OldEpoch) }
     }
 }
 
 impl Mark {
     const fn activated(directive: DirectiveId) -> Self {
-        Self {
-            through: directive,
-            activated: true,
-        }
+        Self { through: directive, activated: true }
     }
 }
 

@@ -19,10 +19,7 @@ pub(super) struct Interner<T> {
 
 impl<T: Clone + Eq + Hash> Interner<T> {
     pub(super) fn new() -> Self {
-        Self {
-            values: Vec::new(),
-            numbers: Map::default(),
-        }
+        Self { values: Vec::new(), numbers: Map::default() }
     }
 
     pub(super) fn number(&mut self, value: T) -> u16 {

@@ -10,11 +10,7 @@ use super::intern::Interner;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Letter {
     /// To a gate; a grant carries the session's state with it.
-    ToGate {
-        zone: usize,
-        message: Message,
-        state: u8,
-    },
+    ToGate { zone: usize, message: Message, state: u8 },
     /// To the authority.
     ToAuthority(Message),
     /// A client's only write, to a gate.
@@ -22,11 +18,7 @@ pub(super) enum Letter {
     /// It was executed.
     Ack { client: usize },
     /// It was not; try there.
-    Moved {
-        client: usize,
-        zone: ZoneId,
-        epoch: Epoch,
-    },
+    Moved { client: usize, zone: ZoneId, epoch: Epoch },
 }
 
 /// A set of letters.

@@ -40,22 +40,14 @@ pub fn check(scope: Scope) -> Report {
     let mut values = Values::new();
     let first = State::first(&mut values);
     let mut states = vec![first];
-    let mut parents = vec![Parent {
-        state: 0,
-        name: "",
-        zone: 0,
-    }];
+    let mut parents = vec![Parent { state: 0, name: "", zone: 0 }];
     let mut numbers: Map<State, u32> = Map::default();
     numbers.insert(first, 0);
     // Where the steps of each state that are no faults lead; faults need not happen.
     let mut edges = Edges::default();
     let mut steps_taken = 0;
     let mut at = 0;
-    let mut stepper = Stepper {
-        scope,
-        values: &mut values,
-        steps: Vec::new(),
-    };
+    let mut stepper = Stepper { scope, values: &mut values, steps: Vec::new() };
     let mut broken = None;
     'search: while at < states.len() {
         let state = states[at];
@@ -64,11 +56,7 @@ pub fn check(scope: Scope) -> Report {
             steps_taken += 1;
             let number = *numbers.entry(step.to).or_insert_with(|| {
                 states.push(step.to);
-                parents.push(Parent {
-                    state: at as u32,
-                    name: step.name,
-                    zone: step.zone as u8,
-                });
+                parents.push(Parent { state: at as u32, name: step.name, zone: step.zone as u8 });
                 states.len() as u32 - 1
             });
             if !step.fault {
@@ -91,11 +79,7 @@ pub fn check(scope: Scope) -> Report {
     let good: Vec<u32> = (0..states.len() as u32)
         .filter(|&number| states[number as usize].is_good(&values))
         .collect();
-    let stuck = if broken.is_some() {
-        None
-    } else {
-        edges.first_not_leading_to(&good)
-    };
+    let stuck = if broken.is_some() { None } else { edges.first_not_leading_to(&good) };
     Report {
         states: states.len(),
         steps: steps_taken,

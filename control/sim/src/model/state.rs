@@ -81,11 +81,7 @@ pub(super) struct Values {
 
 impl Values {
     pub(super) fn new() -> Self {
-        Self {
-            ownerships: Interner::new(),
-            records: Interner::new(),
-            letters: Interner::new(),
-        }
+        Self { ownerships: Interner::new(), records: Interner::new(), letters: Interner::new() }
     }
 }
 
@@ -93,25 +89,14 @@ impl State {
     /// The session lives in zone 0, everyone knows it, nothing was written.
     pub(super) fn first(values: &mut Values) -> Self {
         let record = Record::settled(ZoneId(0), Incarnation(1), Epoch::FIRST);
-        let gate = |ownership| Gate {
-            ownership,
-            life: 1,
-            up: true,
-            lease: true,
-            writes: 0,
-        };
+        let gate = |ownership| Gate { ownership, life: 1, up: true, lease: true, writes: 0 };
         let home = values.ownerships.number(Ownership::owner(Epoch::FIRST));
         let away = values.ownerships.number(Ownership::away());
         Self {
             net: Net::default(),
             record: values.records.number(record),
             gates: [gate(home), gate(away)],
-            clients: [Client {
-                zone: 0,
-                epoch: 1,
-                executed: 0,
-                acked: false,
-            }; CLIENTS],
+            clients: [Client { zone: 0, epoch: 1, executed: 0, acked: false }; CLIENTS],
             live: [1; ZONES],
             top: 0,
             handoffs: 0,
@@ -122,13 +107,8 @@ impl State {
 
     /// What the authority knows of lives, for as long as `with` runs.
     pub(super) fn with_lives<T>(&self, with: impl FnOnce(Lives<'_>) -> T) -> T {
-        let live = self
-            .live
-            .map(|life| (life > 0).then_some(Incarnation(u64::from(life))));
-        with(Lives {
-            by_zone: &live,
-            heir: None,
-        })
+        let live = self.live.map(|life| (life > 0).then_some(Incarnation(u64::from(life))));
+        with(Lives { by_zone: &live, heir: None })
     }
 
     /// The epoch at which the gate can execute now.
@@ -144,41 +124,26 @@ impl State {
     pub(super) fn broken(&self, values: &Values, lease: impl Fn(&Gate) -> bool) -> Option<Law> {
         let record = values.records.value(self.record);
         let executors: Vec<usize> = (0..ZONES)
-            .filter(|&zone| {
-                self.executes(zone, values, lease(&self.gates[zone]))
-                    .is_some()
-            })
+            .filter(|&zone| self.executes(zone, values, lease(&self.gates[zone])).is_some())
             .collect();
         if executors.len() > 1 {
             return Some(Law::OneExecutor);
         }
-        let acked = (0..CLIENTS)
-            .filter(|&c| self.clients[c].acked)
-            .fold(0, |set, c| set | 1 << c);
+        let acked = (0..CLIENTS).filter(|&c| self.clients[c].acked).fold(0, |set, c| set | 1 << c);
         if !self.lossy {
             if self.clients.iter().any(|client| client.executed > 1) {
                 return Some(Law::OnceOnly);
             }
-            if executors
-                .iter()
-                .any(|&zone| acked & !self.gates[zone].writes != 0)
-            {
+            if executors.iter().any(|&zone| acked & !self.gates[zone].writes != 0) {
                 return Some(Law::NothingLost);
             }
         }
         let ahead = |epoch: u64| epoch > record.epoch.0 + 1;
-        let epochs = self
-            .gates
-            .iter()
-            .map(|gate| values.ownerships.value(gate.ownership).epoch());
+        let epochs = self.gates.iter().map(|gate| values.ownerships.value(gate.ownership).epoch());
         if epochs.into_iter().any(|epoch| ahead(epoch.0)) {
             return Some(Law::EpochsRise);
         }
-        if self
-            .clients
-            .iter()
-            .any(|client| ahead(u64::from(client.epoch)))
-        {
+        if self.clients.iter().any(|client| ahead(u64::from(client.epoch))) {
             return Some(Law::NoInventedEpoch);
         }
         self.breaks_its_word(values).then_some(Law::WordKept)
@@ -188,14 +153,8 @@ impl State {
     fn breaks_its_word(&self, values: &Values) -> bool {
         let words = || self.net.iter().map(|letter| values.letters.value(letter));
         words().any(|letter| match letter {
-            Letter::ToAuthority(Message::Activated {
-                directive,
-                incarnation,
-            }) => {
-                let fenced = Message::Fenced {
-                    directive: *directive,
-                    incarnation: *incarnation,
-                };
+            Letter::ToAuthority(Message::Activated { directive, incarnation }) => {
+                let fenced = Message::Fenced { directive: *directive, incarnation: *incarnation };
                 words().any(|other| matches!(other, Letter::ToAuthority(m) if *m == fenced))
             }
             _ => false,

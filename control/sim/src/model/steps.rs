@@ -60,13 +60,7 @@ impl Stepper<'_> {
 
     fn push(&mut self, from: &State, to: State, name: &'static str, zone: usize) {
         if to != *from {
-            self.steps.push(Step {
-                to,
-                name,
-                zone,
-                fault: false,
-                breaks: None,
-            });
+            self.steps.push(Step { to, name, zone, fault: false, breaks: None });
         }
     }
 
@@ -77,10 +71,7 @@ impl Stepper<'_> {
         let other = ZoneId(1 - record.owner.0);
         if state.handoffs < self.scope.handoffs {
             let directive = DirectiveId(u64::from(state.handoffs) + 1);
-            let event = record::Event::Prepare {
-                directive,
-                to: other,
-            };
+            let event = record::Event::Prepare { directive, to: other };
             if let Some(mut to) = self.decide(state, event) {
                 to.handoffs += 1;
                 self.push(state, to, "authority prepares a handoff to", other.index());
@@ -92,17 +83,10 @@ impl Stepper<'_> {
         if let (true, Pending::Handoff { to_incarnation, .. }) =
             (self.has(Mutant::ReclaimUnfenced), record.pending)
         {
-            let event = record::Event::Fenced {
-                directive: record.last,
-                incarnation: to_incarnation,
-            };
+            let event =
+                record::Event::Fenced { directive: record.last, incarnation: to_incarnation };
             if let Some(to) = self.decide(state, event) {
-                self.push(
-                    state,
-                    to,
-                    "authority takes back unasked",
-                    record.owner.index(),
-                );
+                self.push(state, to, "authority takes back unasked", record.owner.index());
             }
         }
     }
@@ -110,21 +94,12 @@ impl Stepper<'_> {
     /// Gives the record an event and sends what it decides to say.
     fn decide(&mut self, state: &State, event: record::Event) -> Option<State> {
         let before = *self.values.records.value(state.record);
-        let Decision {
-            record,
-            send,
-            ended,
-        } = state.with_lives(|lives| before.next(event, lives)).ok()?;
+        let Decision { record, send, ended } =
+            state.with_lives(|lives| before.next(event, lives)).ok()?;
         let mut to = *state;
         to.record = self.values.records.number(record);
-        if let (
-            Pending::Handoff {
-                to: zone,
-                to_incarnation,
-                epoch,
-            },
-            Pending::Settled,
-        ) = (record.pending, before.pending)
+        if let (Pending::Handoff { to: zone, to_incarnation, epoch }, Pending::Settled) =
+            (record.pending, before.pending)
         {
             let prepare = Message::Prepare(Directive {
                 id: record.last,
@@ -142,10 +117,7 @@ impl Stepper<'_> {
             self.post(&mut to, zone, message);
         }
         if let Some(Ended::Committed { former }) = ended {
-            let release = Message::Release {
-                to: record.owner,
-                epoch: record.epoch,
-            };
+            let release = Message::Release { to: record.owner, epoch: record.epoch };
             self.post(&mut to, former, release);
         }
         Some(to)
@@ -156,18 +128,12 @@ impl Stepper<'_> {
     }
 
     fn post_with(&mut self, state: &mut State, zone: usize, message: Message, writes: u8) {
-        let letter = Letter::ToGate {
-            zone,
-            message,
-            state: writes,
-        };
+        let letter = Letter::ToGate { zone, message, state: writes };
         state.net.send(&mut self.values.letters, letter);
     }
 
     fn tell_authority(&mut self, state: &mut State, message: Message) {
-        state
-            .net
-            .send(&mut self.values.letters, Letter::ToAuthority(message));
+        state.net.send(&mut self.values.letters, Letter::ToAuthority(message));
     }
 
     // Lives, leases and faults.
@@ -203,13 +169,8 @@ impl Stepper<'_> {
                 let mut to = *state;
                 let away = self.values.ownerships.number(Ownership::away());
                 to.lossy |= self.values.ownerships.value(gate.ownership).retains();
-                to.gates[zone] = Gate {
-                    ownership: away,
-                    up: false,
-                    lease: false,
-                    writes: 0,
-                    ..gate
-                };
+                to.gates[zone] =
+                    Gate { ownership: away, up: false, lease: false, writes: 0, ..gate };
                 self.fault(to, "gate crashes", zone);
             }
         }
@@ -217,13 +178,7 @@ impl Stepper<'_> {
 
     fn fault(&mut self, mut to: State, name: &'static str, zone: usize) {
         to.faults += 1;
-        self.steps.push(Step {
-            to,
-            name,
-            zone,
-            fault: true,
-            breaks: None,
-        });
+        self.steps.push(Step { to, name, zone, fault: true, breaks: None });
     }
 
     fn reborn(&mut self, gate: Gate) -> Gate {
@@ -234,56 +189,33 @@ impl Stepper<'_> {
             Err(_) => Ownership::away(),
         };
         let ownership = self.values.ownerships.number(after);
-        Gate {
-            ownership,
-            life: gate.life + 1,
-            up: true,
-            lease: true,
-            writes: 0,
-        }
+        Gate { ownership, life: gate.life + 1, up: true, lease: true, writes: 0 }
     }
 
     // Letters.
 
     fn deliver(&mut self, state: &State, number: u16) {
         match self.values.letters.value(number).clone() {
-            Letter::ToGate {
-                zone,
-                message,
-                state: writes,
-            } => {
+            Letter::ToGate { zone, message, state: writes } => {
                 if state.gates[zone].up {
-                    self.to_gate(state, zone, &message, writes);
+                    self.at_gate(state, zone, &message, writes);
                 }
             }
             Letter::ToAuthority(message) => {
                 let event = match message {
-                    Message::Activated {
-                        directive,
-                        incarnation,
-                    } => record::Event::Activated {
-                        directive,
-                        incarnation,
-                    },
-                    Message::Fenced {
-                        directive,
-                        incarnation,
-                    } => record::Event::Fenced {
-                        directive,
-                        incarnation,
-                    },
+                    Message::Activated { directive, incarnation } => {
+                        record::Event::Activated { directive, incarnation }
+                    }
+                    Message::Fenced { directive, incarnation } => {
+                        record::Event::Fenced { directive, incarnation }
+                    }
                     Message::Owned { incarnation, epoch } => {
                         record::Event::Owned { incarnation, epoch }
                     }
                     _ => return,
                 };
                 if let Some(to) = self.decide(state, event) {
-                    self.push(
-                        state,
-                        to,
-                        "authority hears the word of",
-                        usize::from(number) % 2,
-                    );
+                    self.push(state, to, "authority hears the word of", usize::from(number) % 2);
                 }
             }
             Letter::Request { client, zone } => self.request(state, client, zone),
@@ -292,11 +224,7 @@ impl Stepper<'_> {
                 to.clients[client].acked = true;
                 self.push(state, to, "client is answered", client);
             }
-            Letter::Moved {
-                client,
-                zone,
-                epoch,
-            } => {
+            Letter::Moved { client, zone, epoch } => {
                 if epoch.0 > u64::from(state.clients[client].epoch) {
                     let mut to = *state;
                     to.clients[client].zone = zone.0;
@@ -307,14 +235,10 @@ impl Stepper<'_> {
         }
     }
 
-    fn to_gate(&mut self, state: &State, zone: usize, message: &Message, writes: u8) {
+    fn at_gate(&mut self, state: &State, zone: usize, message: &Message, writes: u8) {
         let life = Incarnation(u64::from(state.gates[zone].life));
         let meant = |named| {
-            if self.has(Mutant::GrantNotBound) {
-                life
-            } else {
-                named
-            }
+            if self.has(Mutant::GrantNotBound) { life } else { named }
         };
         match *message {
             Message::Prepare(ref directive) => self.source(state, zone, directive),
@@ -322,106 +246,51 @@ impl Stepper<'_> {
                 let event = gate::Event::Freeze { directive };
                 self.step_gate(state, zone, event, "source freezes", |_, _, _| {});
             }
-            Message::Stage {
-                directive,
-                to_incarnation,
-                epoch,
-                ..
-            } => {
+            Message::Stage { directive, to_incarnation, epoch, .. } => {
                 let to_incarnation = meant(to_incarnation);
-                let event = gate::Event::Stage {
-                    directive,
-                    to_incarnation,
-                    epoch,
-                };
+                let event = gate::Event::Stage { directive, to_incarnation, epoch };
                 self.step_gate(state, zone, event, "target keeps a copy", |this, to, _| {
-                    let ack = Message::StageAck {
-                        directive,
-                        version: 0,
-                    };
+                    let ack = Message::StageAck { directive, version: 0 };
                     this.post(to, ZoneId(1 - zone as u8), ack);
                 });
             }
-            Message::Grant {
-                directive,
-                to_incarnation,
-                epoch,
-                ..
-            } => {
+            Message::Grant { directive, to_incarnation, epoch, .. } => {
                 let to_incarnation = meant(to_incarnation);
-                let event = gate::Event::Activate {
-                    directive,
-                    to_incarnation,
-                    epoch,
-                };
+                let event = gate::Event::Activate { directive, to_incarnation, epoch };
                 let changes = state.gates[zone].ownership;
                 self.step_gate(state, zone, event, "target activates", |this, to, _| {
                     if to.gates[zone].ownership != changes {
                         to.gates[zone].writes = writes;
                     }
                     this.post(to, ZoneId(1 - zone as u8), Message::GrantAck { directive });
-                    this.tell_authority(
-                        to,
-                        Message::Activated {
-                            directive,
-                            incarnation: life,
-                        },
-                    );
+                    this.tell_authority(to, Message::Activated { directive, incarnation: life });
                 });
             }
             Message::GrantAck { directive } => {
                 let event = gate::Event::GrantAck { directive };
                 self.step_gate(state, zone, event, "source retires", |_, _, _| {});
             }
-            Message::FenceQuery {
-                directive,
-                to_incarnation,
-            } => {
-                let event = gate::Event::FenceQuery {
-                    directive,
-                    to_incarnation,
-                };
+            Message::FenceQuery { directive, to_incarnation } => {
+                let event = gate::Event::FenceQuery { directive, to_incarnation };
                 let forgets = self.has(Mutant::FenceForgotten);
                 let before = state.gates[zone].ownership;
-                self.step_gate(
-                    state,
-                    zone,
-                    event,
-                    "target gives its word",
-                    |this, to, said| {
-                        if forgets {
-                            to.gates[zone].ownership = before;
-                        }
-                        if let Some(word) = target::word(said, directive, life) {
-                            this.tell_authority(to, word);
-                        }
-                    },
-                );
+                self.step_gate(state, zone, event, "target gives its word", |this, to, said| {
+                    if forgets {
+                        to.gates[zone].ownership = before;
+                    }
+                    if let Some(word) = target::word(said, directive, life) {
+                        this.tell_authority(to, word);
+                    }
+                });
             }
-            Message::Own {
-                directive,
-                incarnation,
-                epoch,
-                from,
-            } => {
-                let event = gate::Event::Own {
-                    directive,
-                    incarnation,
-                    epoch,
-                    from,
-                };
+            Message::Own { directive, incarnation, epoch, from } => {
+                let event = gate::Event::Own { directive, incarnation, epoch, from };
                 let before = state.gates[zone].ownership;
                 self.step_gate(state, zone, event, "gate is made owner", |this, to, _| {
                     if from == StartFrom::Store && to.gates[zone].ownership != before {
                         to.gates[zone].writes = 0;
                     }
-                    this.tell_authority(
-                        to,
-                        Message::Owned {
-                            incarnation: life,
-                            epoch,
-                        },
-                    );
+                    this.tell_authority(to, Message::Owned { incarnation: life, epoch });
                 });
             }
             Message::Release { to: owner, epoch } => {
@@ -436,40 +305,20 @@ impl Stepper<'_> {
 
     /// What the source may do about a directive, whenever it likes.
     fn source(&mut self, state: &State, zone: usize, directive: &Directive) {
-        let Directive {
-            id,
-            to: there,
-            to_incarnation,
-            epoch,
-            ..
-        } = *directive;
+        let Directive { id, to: there, to_incarnation, epoch, .. } = *directive;
         let gate = state.gates[zone];
         let copy = Copied::default();
         if self.values.ownerships.value(gate.ownership).tenure() == Tenure::Owner {
             let mut to = *state;
-            let stage = Message::Stage {
-                directive: id,
-                to_incarnation,
-                epoch,
-                copy,
-            };
+            let stage = Message::Stage { directive: id, to_incarnation, epoch, copy };
             self.post(&mut to, there, stage);
             self.push(state, to, "source sends a copy", zone);
         }
         let thaw = gate::Event::Thaw { directive: id };
         self.step_gate(state, zone, thaw, "source thaws", |_, _, _| {});
-        let grant = gate::Event::Grant {
-            directive: id,
-            to: there,
-            epoch,
-        };
+        let grant = gate::Event::Grant { directive: id, to: there, epoch };
         self.step_gate(state, zone, grant, "source grants", |this, to, _| {
-            let grant = Message::Grant {
-                directive: id,
-                to_incarnation,
-                epoch,
-                copy,
-            };
+            let grant = Message::Grant { directive: id, to_incarnation, epoch, copy };
             this.post_with(to, there.index(), grant, gate.writes);
         });
     }
@@ -492,20 +341,11 @@ impl Stepper<'_> {
         let mut to = *state;
         to.gates[zone].ownership = self.values.ownerships.number(after);
         then(self, &mut to, reaction);
-        let gave_away = matches!(
-            before.tenure(),
-            Tenure::Granted { .. } | Tenure::Retired { .. }
-        );
+        let gave_away = matches!(before.tenure(), Tenure::Granted { .. } | Tenure::Retired { .. });
         let broke = gave_away && after.is_home() && after.epoch() <= before.epoch();
         if to != *state {
             let breaks = broke.then_some(Law::WordKept);
-            self.steps.push(Step {
-                to,
-                name,
-                zone,
-                fault: false,
-                breaks,
-            });
+            self.steps.push(Step { to, name, zone, fault: false, breaks });
         }
     }
 
@@ -518,10 +358,7 @@ impl Stepper<'_> {
             let known = state.clients[client];
             if !known.acked {
                 let mut to = *state;
-                let letter = Letter::Request {
-                    client,
-                    zone: usize::from(known.zone),
-                };
+                let letter = Letter::Request { client, zone: usize::from(known.zone) };
                 to.net.send(&mut self.values.letters, letter);
                 self.push(state, to, "client sends", client);
             }
@@ -553,26 +390,15 @@ impl Stepper<'_> {
                     breaks = (epoch.0 < u64::from(to.top)).then_some(Law::EpochsRise);
                     to.top = epoch.0 as u8;
                 }
-                to.net
-                    .send(&mut self.values.letters, Letter::Ack { client });
+                to.net.send(&mut self.values.letters, Letter::Ack { client });
                 if to != *state {
                     let name = "gate executes";
-                    self.steps.push(Step {
-                        to,
-                        name,
-                        zone,
-                        fault: false,
-                        breaks,
-                    });
+                    self.steps.push(Step { to, name, zone, fault: false, breaks });
                 }
             }
             Verdict::Moved { zone: there, epoch } => {
                 let mut to = *state;
-                let letter = Letter::Moved {
-                    client,
-                    zone: there,
-                    epoch,
-                };
+                let letter = Letter::Moved { client, zone: there, epoch };
                 to.net.send(&mut self.values.letters, letter);
                 self.push(state, to, "gate redirects", zone);
             }
@@ -583,9 +409,5 @@ impl Stepper<'_> {
 
 /// What a gate's machine knows of its gate. Requests are one step here, so none is in flight.
 fn guard(gate: &Gate, lease_valid: bool) -> Guard {
-    Guard {
-        incarnation: Incarnation(u64::from(gate.life)),
-        lease_valid,
-        in_flight: 0,
-    }
+    Guard { incarnation: Incarnation(u64::from(gate.life)), lease_valid, in_flight: 0 }
 }

@@ -25,11 +25,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            handoff_ms: 60_000,
-            answer_ms: 1_000,
-            release_ms: 60_000,
-        }
+        Self { handoff_ms: 60_000, answer_ms: 1_000, release_ms: 60_000 }
     }
 }
 
@@ -120,30 +116,19 @@ impl Authority {
         lives: Lives<'_>,
         now_ms: u64,
     ) -> Result<Directive, Rejected> {
-        let event = record::Event::Prepare {
-            directive: wanted.id,
-            to: wanted.to,
-        };
+        let event = record::Event::Prepare { directive: wanted.id, to: wanted.to };
         let decision = self.record.next(event, lives)?;
         let from = decision.record.owner;
         let directive = match decision.record.pending {
-            Pending::Handoff {
-                to_incarnation,
-                epoch,
-                ..
-            } => Directive {
-                from,
-                to_incarnation,
-                epoch,
-                ..wanted
-            },
+            Pending::Handoff { to_incarnation, epoch, .. } => {
+                Directive { from, to_incarnation, epoch, ..wanted }
+            }
             _ => return Err(Rejected::NotPending),
         };
         self.resolve_ms = now_ms.saturating_add(self.patience.handoff_ms);
         self.directive = Some(directive.clone());
         self.carry_out(decision, now_ms);
-        self.actions
-            .push_back(Action::Send(from, Message::Prepare(directive.clone())));
+        self.actions.push_back(Action::Send(from, Message::Prepare(directive.clone())));
         Ok(directive)
     }
 
@@ -167,20 +152,12 @@ impl Authority {
 
     fn heard(&mut self, message: Message, lives: Lives<'_>, now_ms: u64) {
         let event = match message {
-            Message::Activated {
-                directive,
-                incarnation,
-            } => record::Event::Activated {
-                directive,
-                incarnation,
-            },
-            Message::Fenced {
-                directive,
-                incarnation,
-            } => record::Event::Fenced {
-                directive,
-                incarnation,
-            },
+            Message::Activated { directive, incarnation } => {
+                record::Event::Activated { directive, incarnation }
+            }
+            Message::Fenced { directive, incarnation } => {
+                record::Event::Fenced { directive, incarnation }
+            }
             Message::Owned { incarnation, epoch } => record::Event::Owned { incarnation, epoch },
             Message::Stalled { directive, .. }
                 if directive == self.record.last && self.handing_over() =>
@@ -204,8 +181,7 @@ impl Authority {
             // The handoff still has time: perhaps the source was never told.
             Some(directive) if self.handing_over() && now_ms < self.resolve_ms => {
                 let again = Message::Prepare(directive.clone());
-                self.actions
-                    .push_back(Action::Send(self.record.owner, again));
+                self.actions.push_back(Action::Send(self.record.owner, again));
                 self.look_again(now_ms);
             }
             _ => self.take(record::Event::Review, lives, now_ms),
@@ -220,11 +196,7 @@ impl Authority {
     }
 
     fn carry_out(&mut self, decision: Decision, now_ms: u64) {
-        let Decision {
-            record,
-            send,
-            ended,
-        } = decision;
+        let Decision { record, send, ended } = decision;
         if record != self.record {
             self.record = record;
             self.actions.push_back(Action::Persist(record));
@@ -256,10 +228,7 @@ impl Authority {
             && former != self.record.owner
             && !matches!(self.record.pending, Pending::Handoff { to, .. } if to == former)
         {
-            let release = Message::Release {
-                to: self.record.owner,
-                epoch: self.record.epoch,
-            };
+            let release = Message::Release { to: self.record.owner, epoch: self.record.epoch };
             self.actions.push_back(Action::Send(former, release));
         }
     }
@@ -270,9 +239,7 @@ impl Authority {
 
     fn misses_a_life(&self, lives: Lives<'_>) -> bool {
         let target_lost = match self.record.pending {
-            Pending::Handoff {
-                to, to_incarnation, ..
-            } => lives.live(to) != Some(to_incarnation),
+            Pending::Handoff { to, to_incarnation, .. } => lives.live(to) != Some(to_incarnation),
             _ => false,
         };
         target_lost || lives.live(self.record.owner) != Some(self.record.incarnation)

@@ -159,13 +159,7 @@ impl Record {
     /// A session owned by a live gate that knows it.
     #[must_use]
     pub const fn settled(owner: ZoneId, incarnation: Incarnation, epoch: Epoch) -> Self {
-        Self {
-            owner,
-            incarnation,
-            epoch,
-            last: DirectiveId(0),
-            pending: Pending::Settled,
-        }
+        Self { owner, incarnation, epoch, last: DirectiveId(0), pending: Pending::Settled }
     }
 
     /// Takes the step that `event` asks for.
@@ -175,29 +169,20 @@ impl Record {
     pub fn next(self, event: Event, lives: Lives<'_>) -> Result<Decision, Rejected> {
         match event {
             Event::Prepare { directive, to } => self.prepare(directive, to, lives),
-            Event::Activated {
-                directive,
-                incarnation,
-            } => self.activated(directive, incarnation, lives),
-            Event::Fenced {
-                directive,
-                incarnation,
-            } => match self.pending {
-                Pending::Handoff {
-                    to_incarnation,
-                    epoch,
-                    ..
-                } if (self.last, to_incarnation) == (directive, incarnation) => {
+            Event::Activated { directive, incarnation } => {
+                self.activated(directive, incarnation, lives)
+            }
+            Event::Fenced { directive, incarnation } => match self.pending {
+                Pending::Handoff { to_incarnation, epoch, .. }
+                    if (self.last, to_incarnation) == (directive, incarnation) =>
+                {
                     Ok(self.take_back(epoch, lives))
                 }
                 _ => Err(Rejected::NotPending),
             },
             Event::Owned { incarnation, epoch } => match self.pending {
                 Pending::Claim { .. } if (self.incarnation, self.epoch) == (incarnation, epoch) => {
-                    Ok(Decision::of(Self {
-                        pending: Pending::Settled,
-                        ..self
-                    }))
+                    Ok(Decision::of(Self { pending: Pending::Settled, ..self }))
                 }
                 _ => Err(Rejected::NotPending),
             },
@@ -221,16 +206,8 @@ impl Record {
         if to == self.owner || !self.owner_lives(lives) {
             return Err(Rejected::NoGate);
         }
-        let pending = Pending::Handoff {
-            to,
-            to_incarnation,
-            epoch: self.epoch.next(),
-        };
-        Ok(Decision::of(Self {
-            last: directive,
-            pending,
-            ..self
-        }))
+        let pending = Pending::Handoff { to, to_incarnation, epoch: self.epoch.next() };
+        Ok(Decision::of(Self { last: directive, pending, ..self }))
     }
 
     fn activated(
@@ -242,25 +219,14 @@ impl Record {
         match self.pending {
             // The word of a life already declared dead comes too late: its session was, or is
             // about to be, given to another.
-            Pending::Handoff {
-                to,
-                to_incarnation,
-                epoch,
-            } if (self.last, to_incarnation) == (directive, incarnation)
-                && lives.live(to) == Some(incarnation) =>
+            Pending::Handoff { to, to_incarnation, epoch }
+                if (self.last, to_incarnation) == (directive, incarnation)
+                    && lives.live(to) == Some(incarnation) =>
             {
-                let record = Self {
-                    owner: to,
-                    incarnation,
-                    epoch,
-                    pending: Pending::Settled,
-                    ..self
-                };
+                let record =
+                    Self { owner: to, incarnation, epoch, pending: Pending::Settled, ..self };
                 let ended = Some(Ended::Committed { former: self.owner });
-                Ok(Decision {
-                    ended,
-                    ..Decision::of(record)
-                })
+                Ok(Decision { ended, ..Decision::of(record) })
             }
             _ => Err(Rejected::NotPending),
         }
@@ -268,22 +234,12 @@ impl Record {
 
     fn review(self, lives: Lives<'_>) -> Decision {
         match self.pending {
-            Pending::Handoff {
-                to,
-                to_incarnation,
-                epoch,
-            } => {
+            Pending::Handoff { to, to_incarnation, epoch } => {
                 if lives.live(to) != Some(to_incarnation) {
                     return self.take_back(epoch, lives);
                 }
-                let query = Message::FenceQuery {
-                    directive: self.last,
-                    to_incarnation,
-                };
-                Decision {
-                    send: Some((to, query)),
-                    ..Decision::of(self)
-                }
+                let query = Message::FenceQuery { directive: self.last, to_incarnation };
+                Decision { send: Some((to, query)), ..Decision::of(self) }
             }
             _ if !self.owner_lives(lives) => self.give_to_heir(lives),
             Pending::Claim { from } => self.claim(from),
@@ -293,24 +249,13 @@ impl Record {
 
     /// Undoes the handoff that would have been at `granted`, given the target's promise or death.
     fn take_back(self, granted: Epoch, lives: Lives<'_>) -> Decision {
-        let back = Self {
-            epoch: granted,
-            pending: Pending::Settled,
-            ..self
-        };
+        let back = Self { epoch: granted, pending: Pending::Settled, ..self };
         let decision = if self.owner_lives(lives) {
-            Self {
-                epoch: granted.next(),
-                ..back
-            }
-            .claim(StartFrom::Retained)
+            Self { epoch: granted.next(), ..back }.claim(StartFrom::Retained)
         } else {
             back.give_to_heir(lives)
         };
-        Decision {
-            ended: Some(Ended::TakenBack),
-            ..decision
-        }
+        Decision { ended: Some(Ended::TakenBack), ..decision }
     }
 
     /// Gives a session whose owner is dead to a live gate. With none alive it stays with the dead,
@@ -319,13 +264,7 @@ impl Record {
         let Some((owner, incarnation)) = lives.successor(self.owner) else {
             return Decision::of(self);
         };
-        Self {
-            owner,
-            incarnation,
-            epoch: self.epoch.next(),
-            ..self
-        }
-        .claim(StartFrom::Store)
+        Self { owner, incarnation, epoch: self.epoch.next(), ..self }.claim(StartFrom::Store)
     }
 
     fn claim(self, from: StartFrom) -> Decision {
@@ -335,14 +274,8 @@ impl Record {
             epoch: self.epoch,
             from,
         };
-        let record = Self {
-            pending: Pending::Claim { from },
-            ..self
-        };
-        Decision {
-            send: Some((self.owner, own)),
-            ..Decision::of(record)
-        }
+        let record = Self { pending: Pending::Claim { from }, ..self };
+        Decision { send: Some((self.owner, own)), ..Decision::of(record) }
     }
 
     fn owner_lives(&self, lives: Lives<'_>) -> bool {
@@ -352,11 +285,7 @@ impl Record {
 
 impl Decision {
     const fn of(record: Record) -> Self {
-        Self {
-            record,
-            send: None,
-            ended: None,
-        }
+        Self { record, send: None, ended: None }
     }
 }
 

@@ -77,7 +77,8 @@ pub enum Event {
     Drained,
     /// The target has taken over.
     GrantAck,
-    /// The session's ownership at this gate took a step, by this machine's action or otherwise.
+    /// The session's ownership at this gate took a step: one this machine asked for, or another
+    /// that changed tenure or epoch.
     Gate(Reaction),
     /// The ownership refused a step this machine asked for.
     Refused(Refusal),
@@ -164,10 +165,7 @@ impl Source {
     /// Starts to carry out a directive at its source.
     #[must_use]
     pub fn new(directive: Directive, limits: SourceLimits, now_ms: u64) -> Self {
-        let figures = HandoffFigures {
-            epoch: directive.epoch,
-            ..HandoffFigures::default()
-        };
+        let figures = HandoffFigures { epoch: directive.epoch, ..HandoffFigures::default() };
         let mut source = Self {
             directive,
             limits,
@@ -235,9 +233,7 @@ impl Source {
                 self.ask_export(true);
             }
             (Phase::Granted { .. }, Event::GrantAck) => {
-                let ack = gate::Event::GrantAck {
-                    directive: self.directive.id,
-                };
+                let ack = gate::Event::GrantAck { directive: self.directive.id };
                 self.actions.push_back(Action::Gate(ack));
             }
             // The session is frozen for another, gone, or no longer ours to give.
@@ -282,10 +278,7 @@ impl Source {
         if copy.bytes > self.limits.state_bytes_max {
             return self.give_up(UndoneReason::StateTooLarge, now_ms);
         }
-        self.phase = Phase::Staging {
-            copy,
-            sent_ms: now_ms,
-        };
+        self.phase = Phase::Staging { copy, sent_ms: now_ms };
         self.send_stage(copy, now_ms);
     }
 
@@ -320,17 +313,8 @@ impl Source {
             return self.give_up(UndoneReason::StateTooLarge, now_ms);
         }
         self.phase = Phase::Granting { copy };
-        let Directive {
-            id: directive,
-            to,
-            epoch,
-            ..
-        } = self.directive;
-        self.actions.push_back(Action::Gate(gate::Event::Grant {
-            directive,
-            to,
-            epoch,
-        }));
+        let Directive { id: directive, to, epoch, .. } = self.directive;
+        self.actions.push_back(Action::Gate(gate::Event::Grant { directive, to, epoch }));
     }
 
     fn woken(&mut self, now_ms: u64) {
@@ -368,48 +352,20 @@ impl Source {
 
     fn ask_export(&mut self, last: bool) {
         self.ticket = self.ticket.wrapping_add(1);
-        let Self {
-            ticket,
-            acked: since,
-            ..
-        } = *self;
-        self.actions.push_back(Action::Export {
-            ticket,
-            since,
-            last,
-        });
+        let Self { ticket, acked: since, .. } = *self;
+        self.actions.push_back(Action::Export { ticket, since, last });
     }
 
     fn send_stage(&mut self, copy: Copied, now_ms: u64) {
-        let Directive {
-            id: directive,
-            to_incarnation,
-            epoch,
-            ..
-        } = self.directive;
+        let Directive { id: directive, to_incarnation, epoch, .. } = self.directive;
         self.wake_in(self.limits.answer_ms, now_ms);
-        let stage = Message::Stage {
-            directive,
-            to_incarnation,
-            epoch,
-            copy,
-        };
+        let stage = Message::Stage { directive, to_incarnation, epoch, copy };
         self.actions.push_back(Action::SendTarget(stage));
     }
 
     fn send_grant(&mut self, copy: Copied) {
-        let Directive {
-            id: directive,
-            to_incarnation,
-            epoch,
-            ..
-        } = self.directive;
-        let grant = Message::Grant {
-            directive,
-            to_incarnation,
-            epoch,
-            copy,
-        };
+        let Directive { id: directive, to_incarnation, epoch, .. } = self.directive;
+        let grant = Message::Grant { directive, to_incarnation, epoch, copy };
         self.actions.push_back(Action::SendTarget(grant));
     }
 
@@ -431,15 +387,13 @@ impl Source {
         self.frozen_ms = Some(now_ms);
         self.wake_in(self.limits.cut.freeze_ms_max, now_ms);
         let directive = self.directive.id;
-        self.actions
-            .push_back(Action::Gate(gate::Event::Freeze { directive }));
+        self.actions.push_back(Action::Gate(gate::Event::Freeze { directive }));
     }
 
     fn thaw(&mut self) {
         if self.frozen_ms.take().is_some() {
             let directive = self.directive.id;
-            self.actions
-                .push_back(Action::Gate(gate::Event::Thaw { directive }));
+            self.actions.push_back(Action::Gate(gate::Event::Thaw { directive }));
         }
     }
 
@@ -469,22 +423,17 @@ impl Source {
     /// that, and it will have heard the same.
     fn refused_after_grant(&mut self, why: UndoneReason) {
         let directive = self.directive.id;
-        self.actions
-            .push_back(Action::SendAuthority(Message::Stalled { directive, why }));
+        self.actions.push_back(Action::SendAuthority(Message::Stalled { directive, why }));
     }
 
     fn tell_stalled(&mut self, why: UndoneReason, now_ms: u64) {
         let directive = self.directive.id;
-        self.actions
-            .push_back(Action::SendAuthority(Message::Stalled { directive, why }));
+        self.actions.push_back(Action::SendAuthority(Message::Stalled { directive, why }));
         self.wake_in(self.limits.answer_ms, now_ms);
     }
 
     fn undone(&mut self, why: UndoneReason) {
-        self.over(OutcomeEnd::Undone {
-            why,
-            detail: String::new(),
-        });
+        self.over(OutcomeEnd::Undone { why, detail: String::new() });
     }
 
     fn over(&mut self, end: OutcomeEnd) {

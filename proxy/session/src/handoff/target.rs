@@ -22,7 +22,8 @@ pub enum Event {
     Grant(Copied),
     /// The installation asked for is done.
     Installed,
-    /// The session's ownership at this gate took a step, by this machine's action or otherwise.
+    /// The session's ownership at this gate took a step: one this machine asked for, or another
+    /// that changed tenure or epoch.
     Gate(Reaction),
     /// The ownership refused a step this machine asked for.
     Refused(Refusal),
@@ -147,15 +148,8 @@ impl Target {
             (Phase::Activating, Event::Refused(Refusal::NoLease)) => self.phase = Phase::Kept,
             (Phase::Activating, Event::Refused(_)) => self.discard(),
             (Phase::Fencing, Event::Gate(Reaction::Fenced)) => {
-                let Self {
-                    directive,
-                    incarnation,
-                    ..
-                } = *self;
-                let fenced = Message::Fenced {
-                    directive,
-                    incarnation,
-                };
+                let Self { directive, incarnation, .. } = *self;
+                let fenced = Message::Fenced { directive, incarnation };
                 self.actions.push_back(Action::SendAuthority(fenced));
                 self.discard();
             }
@@ -186,10 +180,7 @@ impl Target {
             self.activate();
         } else if copy.since <= self.kept {
             self.phase = Phase::Installing(copy);
-            self.actions.push_back(Action::Install {
-                copy,
-                epoch: self.epoch,
-            });
+            self.actions.push_back(Action::Install { copy, epoch: self.epoch });
         }
     }
 
@@ -206,34 +197,20 @@ impl Target {
 
     fn activated(&mut self) {
         self.phase = Phase::Owner;
-        let Self {
-            directive,
-            incarnation,
-            ..
-        } = *self;
-        self.actions
-            .push_back(Action::SendSource(Message::GrantAck { directive }));
-        let activated = Message::Activated {
-            directive,
-            incarnation,
-        };
+        let Self { directive, incarnation, .. } = *self;
+        self.actions.push_back(Action::SendSource(Message::GrantAck { directive }));
+        let activated = Message::Activated { directive, incarnation };
         self.actions.push_back(Action::SendAuthority(activated));
     }
 
     fn acknowledge(&mut self) {
-        let ack = Message::StageAck {
-            directive: self.directive,
-            version: self.kept,
-        };
+        let ack = Message::StageAck { directive: self.directive, version: self.kept };
         self.actions.push_back(Action::SendSource(ack));
     }
 
     fn refuse(&mut self, why: UndoneReason) {
         self.phase = Phase::Over;
-        let refused = Message::StageRefused {
-            directive: self.directive,
-            why,
-        };
+        let refused = Message::StageRefused { directive: self.directive, why };
         self.actions.push_back(Action::SendSource(refused));
     }
 
@@ -242,18 +219,15 @@ impl Target {
     fn fence(&mut self, why: UndoneReason) {
         self.refuse(why);
         self.phase = Phase::Fencing;
-        self.actions
-            .push_back(Action::Gate(gate::Event::FenceQuery {
-                directive: self.directive,
-                to_incarnation: self.incarnation,
-            }));
+        self.actions.push_back(Action::Gate(gate::Event::FenceQuery {
+            directive: self.directive,
+            to_incarnation: self.incarnation,
+        }));
     }
 
     fn discard(&mut self) {
         self.phase = Phase::Over;
-        self.actions.push_back(Action::Discard {
-            epoch: self.epoch.next(),
-        });
+        self.actions.push_back(Action::Discard { epoch: self.epoch.next() });
     }
 }
 
@@ -265,14 +239,8 @@ pub fn word(
     incarnation: Incarnation,
 ) -> Option<Message> {
     match reaction {
-        Reaction::Activated => Some(Message::Activated {
-            directive,
-            incarnation,
-        }),
-        Reaction::Fenced => Some(Message::Fenced {
-            directive,
-            incarnation,
-        }),
+        Reaction::Activated => Some(Message::Activated { directive, incarnation }),
+        Reaction::Fenced => Some(Message::Fenced { directive, incarnation }),
         _ => None,
     }
 }

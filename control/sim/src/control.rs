@@ -1,0 +1,199 @@
+//! Control's shell around the production authority: leases, the durable record, the published
+//! table. The record and the lives survive a crash; the authority machine does not.
+
+use homing_session::handoff::{
+    Authority, Record,
+    authority::{Action, Event},
+    record::{Lives, Pending},
+};
+use homing_wire::{
+    Cut, Directive, DirectiveId, Epoch, Incarnation, MoveReason, SessionKey, ZoneId,
+};
+
+use crate::{
+    faults::Act,
+    link::Party,
+    scenario::{DRIFT_MS, LEASE_MS, Mutant, Scenario, Shape},
+    turn::{self, Packet, Turn},
+};
+
+/// The control process.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// Whether the process runs.
+    pub(crate) up: bool,
+    authority: Authority,
+    wake_ms: Option<u64>,
+    /// Durable: the record as last stored, and the one stored before.
+    stored: [Record; 2],
+    /// Durable: the live life of each zone's gate.
+    live: Vec<Option<Incarnation>>,
+    /// Durable: the highest life of each zone's gate known to be over.
+    dead_through: Vec<u64>,
+    lease_until_ms: Vec<u64>,
+}
+
+impl Control {
+    /// Control that knows of one session in zone 0.
+    #[must_use]
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let record = Record::settled(ZoneId(0), Incarnation(1), Epoch::FIRST);
+        Self {
+            up: true,
+            authority: Authority::new(record, scenario.patience(), 0),
+            wake_ms: None,
+            stored: [record; 2],
+            live: vec![Some(Incarnation(1)); scenario.zones],
+            dead_through: vec![0; scenario.zones],
+            lease_until_ms: vec![LEASE_MS + DRIFT_MS; scenario.zones],
+        }
+    }
+
+    /// The durable record.
+    #[must_use]
+    pub(crate) fn record(&self) -> &Record {
+        &self.stored[0]
+    }
+
+    /// The process is gone.
+    pub(crate) fn crash(&mut self, turn: &Turn<'_>) {
+        self.up = false;
+        if turn.scenario.mutant == Some(Mutant::SentBeforeStored) {
+            self.stored[0] = self.stored[1];
+        }
+    }
+
+    /// A new process takes up the record. No lease is held to have ended before a whole one has
+    /// passed: the last may have been given just before the crash.
+    pub(crate) fn restart(&mut self, turn: &mut Turn<'_>) {
+        self.up = true;
+        self.wake_ms = None;
+        self.authority = Authority::new(self.stored[0], turn.scenario.patience(), turn.now_ms);
+        self.lease_until_ms.fill(turn.now_ms + LEASE_MS + DRIFT_MS);
+        self.tell(Event::LivesChanged, turn);
+    }
+
+    /// A packet has arrived.
+    pub(crate) fn receive(&mut self, packet: Packet, turn: &mut Turn<'_>) {
+        match packet {
+            Packet::Handoff { message, .. } => self.tell(Event::Heard(message), turn),
+            Packet::Renew { zone, life, sent_ms } => self.renew(zone, life, sent_ms, turn),
+            _ => {}
+        }
+    }
+
+    /// The authority's deadline.
+    pub(crate) fn wake(&mut self, turn: &mut Turn<'_>) {
+        self.wake_ms = None;
+        self.tell(Event::Wake, turn);
+    }
+
+    /// Declares dead whose lease has surely ended, and publishes the table once more.
+    pub(crate) fn round(&mut self, turn: &mut Turn<'_>) {
+        let ended =
+            |&zone: &usize| self.live[zone].is_some() && turn.now_ms > self.lease_until_ms[zone];
+        if turn.scenario.shape == Shape::Fleet
+            && let Some(zone) = (0..self.live.len()).find(ended)
+        {
+            self.bury(zone, turn);
+            self.tell(Event::LivesChanged, turn);
+        }
+        self.publish(turn);
+    }
+
+    fn bury(&mut self, zone: usize, turn: &mut Turn<'_>) {
+        if let Some(Incarnation(life)) = self.live[zone].take() {
+            turn.trace(|| format!("control declares life {life} of gate {zone} dead"));
+            self.dead_through[zone] = life;
+            turn.tally.declared_dead += 1;
+            turn.ledger.mourns();
+        }
+    }
+
+    fn renew(&mut self, zone: usize, life: u64, sent_ms: u64, turn: &mut Turn<'_>) {
+        let gate = Party::Gate(zone);
+        if life <= self.dead_through[zone] {
+            return turn.send(Party::Control, gate, Packet::DeclaredDead { life });
+        }
+        let known = self.live[zone];
+        if known.is_some_and(|known| known.0 > life) {
+            return;
+        }
+        self.lease_until_ms[zone] = turn.now_ms + LEASE_MS + DRIFT_MS;
+        // The gate's clock is off by up to the drift over one lease.
+        let until_ms = sent_ms + LEASE_MS + turn.dice.between(0, DRIFT_MS - 1);
+        turn.send(Party::Control, gate, Packet::Lease { life, until_ms });
+        if known != Some(Incarnation(life)) {
+            // A later life in its place proves that the earlier is over.
+            self.bury(zone, turn);
+            self.live[zone] = Some(Incarnation(life));
+            self.tell(Event::LivesChanged, turn);
+        }
+    }
+
+    /// Starts a handoff to a zone chosen by chance, if nothing is pending.
+    pub(crate) fn plan(&mut self, turn: &mut Turn<'_>) {
+        let record = *self.authority.record();
+        let to = ZoneId(turn.dice.index(turn.scenario.zones) as u8);
+        let wanted = Directive {
+            id: DirectiveId(record.last.0 + 1),
+            key: SessionKey(1),
+            from: record.owner,
+            to,
+            to_incarnation: Incarnation(0),
+            epoch: Epoch(0),
+            reason: MoveReason::Operator,
+            cut: if turn.dice.chance(300) { Cut::Now } else { Cut::IdleGap },
+        };
+        let lives = Lives { by_zone: &self.live, heir: None };
+        if self.authority.prepare(wanted, lives, turn.now_ms).is_ok() {
+            turn.tally.prepared += 1;
+        }
+        self.pump(turn);
+    }
+
+    fn tell(&mut self, event: Event, turn: &mut Turn<'_>) {
+        self.authority.handle(event, Lives { by_zone: &self.live, heir: None }, turn.now_ms);
+        self.pump(turn);
+    }
+
+    fn pump(&mut self, turn: &mut Turn<'_>) {
+        while let Some(action) = self.authority.poll() {
+            match action {
+                Action::Persist(record) => {
+                    if turn.strike(Act::Persist, Party::Control) {
+                        return;
+                    }
+                    turn.trace(|| format!("control stores {record:?}"));
+                    self.stored = [record, self.stored[0]];
+                    self.publish(turn);
+                }
+                Action::Send(zone, message) => {
+                    if turn.strike(Act::Order, Party::Control) {
+                        return;
+                    }
+                    turn.say(Party::Control, Party::Gate(zone.index()), message);
+                }
+                Action::Report(_, ended) => turn.tally.ended(ended),
+            }
+        }
+        if let Some(at_ms) = self.authority.deadline()
+            && self.wake_ms.is_none_or(|planned_ms| at_ms < planned_ms)
+        {
+            self.wake_ms = Some(at_ms);
+            turn.plan(at_ms.saturating_sub(turn.now_ms), turn::Event::ControlWake);
+        }
+    }
+
+    /// Tells every edge where the session lives, unless that is about to change.
+    fn publish(&mut self, turn: &mut Turn<'_>) {
+        let Record { owner, epoch, pending, .. } = self.stored[0];
+        if matches!(pending, Pending::Handoff { .. }) {
+            return;
+        }
+        for edge in 0..turn.scenario.edges {
+            let table = Packet::Table { zone: owner.index(), epoch };
+            turn.send(Party::Control, Party::Edge(edge), table);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! How a gate's shell treats requests: as the ownership's verdict says, each once, none held for
+//! longer than allowed.
+
+use homing_session::{gate::Verdict, handoff::source};
+
+use super::{Gate, Timer};
+use crate::{
+    faults::Act,
+    link::Party,
+    scenario::{EXECUTION_MS, Mutant},
+    turn::{Packet, Reply, Turn},
+};
+
+/// Virtual milliseconds stand for this many real ones when idle gaps are judged.
+const SCALE: u64 = 20;
+
+/// A client's write on its way through an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// Who.
+    pub(crate) client: usize,
+    /// Which of its writes.
+    pub(crate) seq: u8,
+    /// Through which edge.
+    pub(crate) edge: usize,
+    /// Redirects so far.
+    pub(crate) hops: u8,
+}
+
+impl Request {
+    fn same_write(&self, other: &Self) -> bool {
+        (self.client, self.seq) == (other.client, other.seq)
+    }
+}
+
+impl Gate {
+    pub(super) fn admit(&mut self, request: Request, turn: &mut Turn<'_>) {
+        match self.ownership.admit(self.leased(turn)) {
+            Verdict::Execute { epoch } => {
+                if self.window.check(request.client as u64, u64::from(request.seq)).is_some() {
+                    turn.tally.deduplicated += 1;
+                    return self.answer(request, Reply::Done, turn);
+                }
+                let running = self.running.iter().any(|other| other.same_write(&request));
+                if running || turn.strike(Act::Execute, self.me()) {
+                    return;
+                }
+                turn.ledger.begins(epoch, self.granted);
+                self.gaps.record((turn.now_ms - self.last_request_ms) * SCALE);
+                self.last_request_ms = turn.now_ms;
+                self.running.push(request);
+                let takes_ms = turn.dice.between(0, EXECUTION_MS - 1);
+                turn.wait(self.zone, self.life, takes_ms, Timer::Executed(request));
+            }
+            Verdict::Park => {
+                if !self.parked.iter().any(|(other, _)| other.same_write(&request)) {
+                    turn.tally.parked += 1;
+                    self.parked.push((request, turn.now_ms));
+                    let hold_ms = turn.scenario.hold_ms;
+                    turn.wait(self.zone, self.life, hold_ms, Timer::HoldEnds(request));
+                }
+            }
+            Verdict::Moved { zone, epoch } => {
+                turn.tally.redirects += 1;
+                self.answer(request, Reply::Moved { zone: zone.index(), epoch }, turn);
+            }
+            Verdict::NotOwner | Verdict::NoLease => self.answer(request, Reply::NotNow, turn),
+        }
+    }
+
+    pub(super) fn executed(&mut self, request: Request, turn: &mut Turn<'_>) {
+        let Some(at) = self.running.iter().position(|running| *running == request) else { return };
+        self.running.remove(at);
+        self.store.write(request.client, request.seq);
+        self.window.record(request.client as u64, u64::from(request.seq), 0);
+        turn.ledger.executes(request.client, request.seq);
+        turn.tally.executed += 1;
+        self.answer(request, Reply::Done, turn);
+        self.last_request_ms = turn.now_ms;
+        if self.running.is_empty() && std::mem::take(&mut self.awaits_drained) {
+            self.tell_source(source::Event::Drained, turn.now_ms);
+        }
+        self.look_for_gap(turn);
+    }
+
+    pub(super) fn look_for_gap(&mut self, turn: &mut Turn<'_>) {
+        let Some(pause_ms) = self.awaits_gap_ms else { return };
+        let since_ms = turn.now_ms - self.last_request_ms;
+        if self.running.is_empty() && self.gaps.may_cut(since_ms * SCALE, pause_ms * SCALE) {
+            self.awaits_gap_ms = None;
+            turn.tally.gaps += 1;
+            self.tell_source(source::Event::Gap, turn.now_ms);
+        } else {
+            self.wake_at(turn.now_ms + 3, turn);
+        }
+    }
+
+    pub(super) fn hold_ends(&mut self, request: Request, turn: &mut Turn<'_>) {
+        let ended = |&(parked, since_ms): &(Request, u64)| {
+            parked.same_write(&request) && turn.now_ms >= since_ms + turn.scenario.hold_ms
+        };
+        if turn.scenario.mutant == Some(Mutant::HoldUnbounded) {
+            return;
+        }
+        if let Some(at) = self.parked.iter().position(ended) {
+            let (request, since_ms) = self.parked.remove(at);
+            turn.ledger.held(turn.now_ms - since_ms, turn.scenario.hold_ms);
+            turn.tally.held_out += 1;
+            self.answer(request, Reply::NotNow, turn);
+        }
+    }
+
+    /// Lets held requests go on, in the order they came, if nothing holds them any more.
+    pub(super) fn let_go(&mut self, turn: &mut Turn<'_>) {
+        if self.ownership.admit(self.leased(turn)) == Verdict::Park {
+            return;
+        }
+        for (request, since_ms) in std::mem::take(&mut self.parked) {
+            turn.ledger.held(turn.now_ms - since_ms, turn.scenario.hold_ms);
+            self.admit(request, turn);
+        }
+    }
+
+    fn answer(&self, request: Request, reply: Reply, turn: &mut Turn<'_>) {
+        let answer = Packet::Answer { request, reply };
+        turn.send(self.me(), Party::Edge(request.edge), answer);
+    }
+}

@@ -1,0 +1,61 @@
+//! Ten thousand seeded worlds of the real machines, with a crash possible before every act. A seed
+//! that breaks a law prints its whole trace; `HOMING_SEED=n` replays one.
+
+use homing_sim::{
+    faults::Act,
+    replay::{story, sweep},
+    scenario::Mutant,
+    tally::Tally,
+};
+
+const SEEDS: u64 = 10_000;
+
+fn keeps_every_law(seeds: std::ops::Range<u64>) -> Tally {
+    let began = std::time::Instant::now();
+    let (tally, failed) = sweep(seeds, None);
+    if let Some(seed) = failed {
+        panic!("{}", story(seed, None));
+    }
+    println!("{tally:#?}\nin {:.1} s", began.elapsed().as_secs_f64());
+    tally
+}
+
+#[test]
+fn every_seed_keeps_every_law_and_the_worlds_are_not_empty() {
+    if let Some(seed) = std::env::var("HOMING_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        println!("{}", story(seed, None));
+        assert!(sweep(seed..seed + 1, None).1.is_none(), "seed {seed} breaks a law");
+        return;
+    }
+    let tally = keeps_every_law(0..SEEDS);
+    let counts = [
+        ("committed handoffs", tally.committed, 50_000),
+        ("handoffs taken back", tally.taken_back, 5_000),
+        ("redirects", tally.redirects, 10_000),
+        ("held requests", tally.parked, 10_000),
+        ("holds that ran out", tally.held_out, 100),
+        ("freezes in a gap", tally.gaps, 10_000),
+        ("requests answered from a window", tally.deduplicated, 1_000),
+        ("lives declared dead", tally.declared_dead, 3_000),
+        ("writes lost with a gate", tally.lost_with_gate, 1_000),
+    ];
+    for (what, count, least) in counts {
+        assert!(count >= least, "only {count} {what}");
+    }
+    for act in Act::ALL {
+        let crashes = tally.crashes.get(&act).copied().unwrap_or(0);
+        assert!(crashes >= 50, "only {crashes} crashes before {act:?}");
+    }
+    assert!(tally.undone.len() >= 4, "handoffs were undone only for {:?}", tally.undone);
+}
+
+#[test]
+fn every_planted_defect_is_found() {
+    for mutant in Mutant::ALL {
+        let (tally, failed) = sweep(0..3_000, Some(mutant));
+        let seed = failed.unwrap_or_else(|| panic!("{mutant:?} is not found"));
+        let story = story(seed, Some(mutant));
+        let broken = story.lines().rev().nth(1).unwrap_or_default();
+        println!("{mutant:?}: found in world {}: {broken}", tally.worlds);
+    }
+}
