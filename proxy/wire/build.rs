@@ -7,8 +7,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = Path::new("proto/homing.proto");
     println!("cargo::rerun-if-changed={}", file.display());
     let descriptors = protox::compile([file], ["proto"])?;
-    prost_build::Config::new()
-        .bytes(["."])
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
     Ok(())
 }

@@ -16,12 +16,7 @@ pub fn cut(version: Version, sealed: &Bytes) -> impl Iterator<Item = Chunk> + us
     (0..count).map(move |index| {
         let start = index as usize * CHUNK_BYTES_MAX;
         let end = (start + CHUNK_BYTES_MAX).min(sealed.len());
-        Chunk {
-            version,
-            index,
-            count,
-            bytes: sealed.slice(start..end),
-        }
+        Chunk { version, index, count, bytes: sealed.slice(start..end) }
     })
 }
 
@@ -59,11 +54,7 @@ impl Assembly {
     /// The piece does not fit; the next document starts at its piece 0.
     pub fn push(&mut self, chunk: Chunk) -> Result<Option<(Version, Bytes)>, ChunkFault> {
         if chunk.index == 0 {
-            *self = Self {
-                version: chunk.version,
-                count: chunk.count,
-                ..Self::default()
-            };
+            *self = Self { version: chunk.version, count: chunk.count, ..Self::default() };
         }
         let fits = chunk.version == self.version
             && chunk.index == self.next

@@ -60,10 +60,7 @@ pub struct InvalidField {
 }
 
 pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> InvalidField {
-    InvalidField {
-        field,
-        problem: problem.into(),
-    }
+    InvalidField { field, problem: problem.into() }
 }
 
 pub(crate) fn open_message<M: prost::Message + Default>(
@@ -99,9 +96,7 @@ pub(crate) fn variant<T: Copy>(
 
 /// The wire number of a variant: its index in the list of all.
 pub(crate) fn number<T: PartialEq>(all: &[T], value: &T) -> u32 {
-    all.iter()
-        .position(|candidate| candidate == value)
-        .unwrap_or_default() as u32
+    all.iter().position(|candidate| candidate == value).unwrap_or_default() as u32
 }
 
 pub(crate) fn bounded<T>(
@@ -110,29 +105,20 @@ pub(crate) fn bounded<T>(
     max: usize,
 ) -> Result<Vec<T>, InvalidField> {
     if items.len() > max {
-        return Err(invalid(
-            field,
-            format!("{} items, at most {max}", items.len()),
-        ));
+        return Err(invalid(field, format!("{} items, at most {max}", items.len())));
     }
     Ok(items)
 }
 
 pub(crate) fn text(field: &'static str, value: String, max: usize) -> Result<String, InvalidField> {
     if value.len() > max {
-        return Err(invalid(
-            field,
-            format!("{} bytes, at most {max}", value.len()),
-        ));
+        return Err(invalid(field, format!("{} bytes, at most {max}", value.len())));
     }
     Ok(value)
 }
 
 pub(crate) fn version_to_proto(version: Version) -> proto::Version {
-    proto::Version {
-        term: version.term,
-        n: version.n,
-    }
+    proto::Version { term: version.term, n: version.n }
 }
 
 pub(crate) fn version(
@@ -140,10 +126,7 @@ pub(crate) fn version(
     version: Option<proto::Version>,
 ) -> Result<Version, InvalidField> {
     let version = require(field, version)?;
-    Ok(Version {
-        term: version.term,
-        n: version.n,
-    })
+    Ok(Version { term: version.term, n: version.n })
 }
 
 pub(crate) fn key_to_bytes(key: SessionKey) -> bytes::Bytes {
@@ -151,12 +134,9 @@ pub(crate) fn key_to_bytes(key: SessionKey) -> bytes::Bytes {
 }
 
 pub(crate) fn key(field: &'static str, bytes: &[u8]) -> Result<SessionKey, InvalidField> {
-    let bytes: [u8; 16] = bytes.try_into().map_err(|_| {
-        invalid(
-            field,
-            format!("{} bytes, a session key has 16", bytes.len()),
-        )
-    })?;
+    let bytes: [u8; 16] = bytes
+        .try_into()
+        .map_err(|_| invalid(field, format!("{} bytes, a session key has 16", bytes.len())))?;
     Ok(SessionKey(u128::from_be_bytes(bytes)))
 }
 
@@ -175,11 +155,7 @@ pub(crate) fn exceptions_to_proto<'a>(
         zones.push(home.zone.0);
         epochs.push(home.epoch.0);
     }
-    proto::Exceptions {
-        keys: keys.into(),
-        zones: zones.into(),
-        epochs,
-    }
+    proto::Exceptions { keys: keys.into(), zones: zones.into(), epochs }
 }
 
 pub(crate) fn exceptions(
@@ -202,10 +178,7 @@ pub(crate) fn exceptions(
         .iter()
         .zip(homes)
         .map(|(key, (zone, epoch))| {
-            let home = Home {
-                zone: ZoneId(*zone),
-                epoch: Epoch(*epoch),
-            };
+            let home = Home { zone: ZoneId(*zone), epoch: Epoch(*epoch) };
             (SessionKey(u128::from_be_bytes(*key)), home)
         })
         .collect())

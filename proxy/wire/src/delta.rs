@@ -57,11 +57,7 @@ impl Delta {
     /// An empty change that will lead to `version`.
     #[must_use]
     pub fn to(version: Version, created_ms: u64) -> Self {
-        Self {
-            version,
-            created_ms,
-            ..Self::default()
-        }
+        Self { version, created_ms, ..Self::default() }
     }
 
     /// Whether it changes nothing.

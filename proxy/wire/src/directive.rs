@@ -45,13 +45,8 @@ pub enum MoveReason {
 
 impl MoveReason {
     /// Every reason, in the order of their wire numbers.
-    pub const ALL: [Self; 5] = [
-        Self::Operator,
-        Self::Drain,
-        Self::Latency,
-        Self::Cost,
-        Self::Capacity,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Operator, Self::Drain, Self::Latency, Self::Cost, Self::Capacity];
 
     /// The word for people and metric labels.
     #[must_use]

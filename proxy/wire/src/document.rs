@@ -130,10 +130,7 @@ impl Document {
         let rules = top.find("policy");
         if zone_items.as_ref().is_some_and(Vec::is_empty) {
             let remedy = "give at least one: `zones: [{name: home, endpoints: [...]}]`";
-            top.find("zones")
-                .as_ref()
-                .unwrap_or(top.itself())
-                .fault("there are no zones", remedy);
+            top.find("zones").as_ref().unwrap_or(top.itself()).fault("there are no zones", remedy);
         }
         // A section that could not be read is told; the others are checked without it.
         let zone_items = zone_items.unwrap_or_default();
@@ -149,32 +146,18 @@ impl Document {
             .iter()
             .filter_map(|item| services::service(item, &scope, &mut routes))
             .collect();
-        let places = place_items
-            .iter()
-            .filter_map(|item| zones::place(item, &scope))
-            .collect();
-        let policy = rules
-            .and_then(|rules| policy::policy(&rules))
-            .unwrap_or_default();
+        let places = place_items.iter().filter_map(|item| zones::place(item, &scope)).collect();
+        let policy = rules.and_then(|rules| policy::policy(&rules)).unwrap_or_default();
         checks::duplicate_names(&zone_items, "zone");
         checks::duplicate_names(&service_items, "service");
         checks::duplicate_names(&place_items, "place");
-        Some(Self {
-            zones,
-            services,
-            places,
-            policy,
-        })
+        Some(Self { zones, services, places, policy })
     }
 
     /// As [`Document::read`], or `None` without a fault if none of [`Document::KEYS`] is given: a
     /// proxy under control needs no zones in its own file.
     pub fn read_if_given(top: &mut MapReader<'_>) -> Option<Self> {
-        let given = Self::KEYS
-            .into_iter()
-            .filter(|key| top.find(key).is_some())
-            .count()
-            > 0;
+        let given = Self::KEYS.into_iter().filter(|key| top.find(key).is_some()).count() > 0;
         if given { Self::read(top) } else { None }
     }
 
@@ -196,8 +179,7 @@ impl Document {
 
 /// The items of a section; absent is empty, `None` is told.
 fn sections<'a>(top: &mut MapReader<'a>, key: &'static str, max: usize) -> Option<Vec<Reader<'a>>> {
-    top.find(key)
-        .map_or(Some(Vec::new()), |list| list.items(max))
+    top.find(key).map_or(Some(Vec::new()), |list| list.items(max))
 }
 
 /// Reads a text, YAML or JSON, whose top is a map. All faults that `read` and everything under it
@@ -225,12 +207,7 @@ pub fn parse_node(text: &str) -> Result<Node, Faults> {
     }
     tree::parse(without_mark(text)).map_err(|wrong| {
         let problem = format!("cannot be read: {}", wrong.problem);
-        single(
-            without_mark(text),
-            wrong.at,
-            problem,
-            wrong.remedy.to_owned(),
-        )
+        single(without_mark(text), wrong.at, problem, wrong.remedy.to_owned())
     })
 }
 
@@ -252,10 +229,7 @@ pub fn read_node<T>(
     let sink = Sink::default();
     let reader = Reader::new(node, &sink);
     let result = if matches!(node.value, Value::Null) {
-        reader.fault(
-            "the document is empty",
-            "write its sections, `zones:` first",
-        );
+        reader.fault("the document is empty", "write its sections, `zones:` first");
         None
     } else {
         reader.tell_duplicates();

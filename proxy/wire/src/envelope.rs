@@ -31,9 +31,7 @@ impl Kind {
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Table, Self::Delta]
-            .into_iter()
-            .find(|kind| kind.number() == number)
+        [Self::Table, Self::Delta].into_iter().find(|kind| kind.number() == number)
     }
 }
 
@@ -93,10 +91,7 @@ pub fn seal(kind: Kind, payload: &[u8]) -> Bytes {
 /// Whatever makes the frame not exactly what [`seal`] wrote.
 pub fn open(frame: &[u8]) -> Result<(Kind, &[u8]), EnvelopeFault> {
     let Some((head, payload)) = frame.split_at_checked(HEAD_BYTES) else {
-        return Err(EnvelopeFault::Short {
-            have: frame.len(),
-            want: HEAD_BYTES,
-        });
+        return Err(EnvelopeFault::Short { have: frame.len(), want: HEAD_BYTES });
     };
     if head[..4] != MAGIC {
         return Err(EnvelopeFault::Magic);
@@ -114,10 +109,7 @@ pub fn open(frame: &[u8]) -> Result<(Kind, &[u8]), EnvelopeFault> {
     }
     let length = length as usize;
     if payload.len() < length {
-        return Err(EnvelopeFault::Short {
-            have: frame.len(),
-            want: HEAD_BYTES + length,
-        });
+        return Err(EnvelopeFault::Short { have: frame.len(), want: HEAD_BYTES + length });
     }
     if payload.len() > length {
         return Err(EnvelopeFault::Trailing(payload.len() - length));

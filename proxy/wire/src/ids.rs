@@ -113,10 +113,7 @@ impl Version {
     /// The version after this one in the same term.
     #[must_use]
     pub fn next(self) -> Self {
-        Self {
-            term: self.term,
-            n: self.n + 1,
-        }
+        Self { term: self.term, n: self.n + 1 }
     }
 }
 

@@ -103,13 +103,7 @@ pub enum NackReason {
 
 impl NackReason {
     /// Every reason, in the order of their wire numbers.
-    pub const ALL: [Self; 5] = [
-        Self::Corrupt,
-        Self::Older,
-        Self::Gap,
-        Self::Invalid,
-        Self::Format,
-    ];
+    pub const ALL: [Self; 5] = [Self::Corrupt, Self::Older, Self::Gap, Self::Invalid, Self::Format];
 
     /// The word for people and metric labels.
     #[must_use]

@@ -95,11 +95,7 @@ impl Default for HoldLimits {
 
 impl Default for CutLimits {
     fn default() -> Self {
-        Self {
-            freeze_ms_max: 500,
-            gap_wait_ms: 10_000,
-            rounds_max: 5,
-        }
+        Self { freeze_ms_max: 500, gap_wait_ms: 10_000, rounds_max: 5 }
     }
 }
 

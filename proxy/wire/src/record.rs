@@ -173,9 +173,6 @@ impl UndoneReason {
     /// Whether the same directive may succeed later without anyone changing anything.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(
-            self,
-            Self::DrainTimeout | Self::TargetTimeout | Self::TargetUnavailable
-        )
+        matches!(self, Self::DrainTimeout | Self::TargetTimeout | Self::TargetUnavailable)
     }
 }

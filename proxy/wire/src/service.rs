@@ -119,6 +119,12 @@ pub struct Hooks {
     pub state_bytes_max: u64,
 }
 
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { path: "/homing/state".to_owned(), timeout_ms: 2_000, state_bytes_max: 16 << 20 }
+    }
+}
+
 /// What becomes of long-lived connections at a handoff.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LongLived {

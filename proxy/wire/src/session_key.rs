@@ -25,10 +25,7 @@ impl KeySecret {
     /// (BLAKE3 `derive_key`, which wants high-entropy input: 32 random bytes, not a password).
     #[must_use]
     pub fn from_material(material: &[u8]) -> Self {
-        Self(blake3::derive_key(
-            "homing 2026 session key secret v1",
-            material,
-        ))
+        Self(blake3::derive_key("homing 2026 session key secret v1", material))
     }
 }
 
@@ -89,8 +86,6 @@ impl FromStr for SessionKey {
         if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(InvalidSessionKey);
         }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| InvalidSessionKey)
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidSessionKey)
     }
 }

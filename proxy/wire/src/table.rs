@@ -2,22 +2,33 @@
 //! built by hand, decoded from bytes or advanced by a delta, it passes the same checks, so nothing
 //! behind this module ever sees a bucket without an owner or a directive to nowhere.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     codec,
     delta::Delta,
     directive::Directive,
-    ids::{BUCKETS, Bucket, DirectiveId, Epoch, Version, ZONES_MAX, ZoneId},
-    limits::{DIRECTIVES_MAX, EXCEPTIONS_MAX, PLACES_MAX, SERVICES_MAX},
+    ids::{BUCKETS, DirectiveId, Epoch, Version, ZoneId},
+    limits::{DIRECTIVES_MAX, EXCEPTIONS_MAX},
     policy::Policy,
     service::Service,
     session_key::SessionKey,
     zone::{Place, Zone},
 };
 
+mod buckets;
+mod check;
 mod digest;
 
+pub use buckets::{Buckets, bucket_weights};
+pub use check::TableFault;
+use check::{
+    check_count, check_directives, check_facts, check_home, check_homes, check_one_per_session,
+    check_ownership,
+};
 pub(crate) use digest::Digest;
 
 /// Who owns a bucket or a session, and since which epoch.
@@ -46,103 +57,7 @@ impl Facts {
     /// The zone of that name.
     #[must_use]
     pub fn zone_named(&self, name: &str) -> Option<ZoneId> {
-        self.zones
-            .iter()
-            .position(|zone| zone.name == name)
-            .map(|index| ZoneId(index as u8))
-    }
-}
-
-/// The owner of every bucket.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Buckets {
-    zones: Box<[u8]>,
-    epochs: Box<[u64]>,
-}
-
-impl Buckets {
-    /// Deals the buckets out so that each zone owns a share in proportion to its weight, spread
-    /// evenly over the key space, every bucket at the first epoch.
-    ///
-    /// `weights` is by zone index. With every weight zero, all zones share equally.
-    #[must_use]
-    pub fn by_weight(weights: &[u64]) -> Self {
-        let even = vec![1; weights.len()];
-        let weights = if weights.iter().all(|weight| *weight == 0) {
-            &even
-        } else {
-            weights
-        };
-        let total: u128 = weights
-            .iter()
-            .map(|weight| u128::from(*weight))
-            .sum::<u128>()
-            .max(1);
-        // Smooth weighted round robin (as nginx does for upstreams): neighbours differ, shares are exact.
-        let mut credit = vec![0_i128; weights.len()];
-        let zones = (0..BUCKETS).map(|_| {
-            let mut best = 0;
-            for (index, weight) in weights.iter().enumerate() {
-                credit[index] += i128::from(*weight);
-                if credit[index] > credit[best] {
-                    best = index;
-                }
-            }
-            if let Some(credit) = credit.get_mut(best) {
-                *credit -= total as i128;
-            }
-            best as u8
-        });
-        Self {
-            zones: zones.collect(),
-            epochs: vec![Epoch::FIRST.0; BUCKETS].into(),
-        }
-    }
-
-    /// The owner of one bucket.
-    #[must_use]
-    pub fn home(&self, bucket: Bucket) -> Home {
-        Home {
-            zone: ZoneId(self.zones[bucket.index()]),
-            epoch: Epoch(self.epochs[bucket.index()]),
-        }
-    }
-
-    /// The zone numbers of all buckets, in bucket order.
-    #[must_use]
-    pub fn zones(&self) -> &[u8] {
-        &self.zones
-    }
-
-    /// The epochs of all buckets, in bucket order.
-    #[must_use]
-    pub fn epochs(&self) -> &[u64] {
-        &self.epochs
-    }
-
-    /// The buckets a zone owns, in order.
-    pub fn owned_by(&self, zone: ZoneId) -> impl Iterator<Item = Bucket> + '_ {
-        let mine =
-            move |(index, owner): (usize, &u8)| (*owner == zone.0).then_some(Bucket(index as u16));
-        self.zones.iter().enumerate().filter_map(mine)
-    }
-
-    pub(crate) fn from_arrays(zones: Vec<u8>, epochs: Vec<u64>) -> Option<Self> {
-        (zones.len() == BUCKETS && epochs.len() == BUCKETS).then(|| Self {
-            zones: zones.into(),
-            epochs: epochs.into(),
-        })
-    }
-
-    pub(crate) fn set(&mut self, bucket: Bucket, home: Home) {
-        self.zones[bucket.index()] = home.zone.0;
-        self.epochs[bucket.index()] = home.epoch.0;
-    }
-}
-
-impl fmt::Debug for Buckets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buckets").finish_non_exhaustive()
+        self.zones.iter().position(|zone| zone.name == name).map(|index| ZoneId(index as u8))
     }
 }
 
@@ -175,56 +90,6 @@ pub struct PlacementTable {
     digest: Digest,
 }
 
-/// Why a table cannot be sealed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TableFault {
-    /// No zone, or more than ids can name.
-    #[error("{0} zones, a table holds 1 to {ZONES_MAX}")]
-    ZoneCount(usize),
-    /// More of something than its bound.
-    #[error("{count} {what}, over the bound of {max}")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many.
-        count: usize,
-        /// The bound.
-        max: usize,
-    },
-    /// Two zones or services share a name.
-    #[error("two {what} named {name:?}")]
-    DuplicateName {
-        /// `zones` or `services`.
-        what: &'static str,
-        /// The name.
-        name: String,
-    },
-    /// Something names a zone that the table does not have.
-    #[error("{0} names a zone the table does not have")]
-    UnknownZone(String),
-    /// Something is owned at epoch 0.
-    #[error("{0} has epoch 0; ownership starts at 1")]
-    ZeroEpoch(String),
-    /// A place's round trips do not match the zones.
-    #[error("place {place:?} has {have} round trips for {want} zones")]
-    PlaceShape {
-        /// The place.
-        place: String,
-        /// Values it has.
-        have: usize,
-        /// Values due.
-        want: usize,
-    },
-    /// A directive that cannot be carried out.
-    #[error("directive {directive}: {problem}")]
-    Directive {
-        /// Which.
-        directive: DirectiveId,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-}
-
 impl TableDraft {
     /// The first table of an installation: buckets dealt out by the zones' capacity in sessions,
     /// open zones only.
@@ -249,21 +114,13 @@ impl TableDraft {
         let mut faults = Vec::new();
         check_facts(&self.facts, &mut faults);
         check_ownership(&self, &mut faults);
-        check_directives(
-            self.directives.values(),
-            self.facts.zones.len(),
-            &mut faults,
-        );
-        faults.truncate(100);
+        check_directives(self.directives.values(), self.facts.zones.len(), &mut faults);
+        faults.truncate(check::FAULTS_MAX);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let digest = Digest::of(
-            &self.facts,
-            &self.buckets,
-            &self.exceptions,
-            self.directives.values(),
-        );
+        let digest =
+            Digest::of(&self.facts, &self.buckets, &self.exceptions, self.directives.values());
         Ok(PlacementTable {
             version: self.version,
             created_ms: self.created_ms,
@@ -274,29 +131,6 @@ impl TableDraft {
             digest,
         })
     }
-}
-
-/// What share of the buckets each zone gets: its capacity in sessions, the mean of the others
-/// where none is stated, nothing where it takes no sessions.
-#[must_use]
-pub fn bucket_weights(zones: &[Zone]) -> Vec<u64> {
-    let open = |zone: &&Zone| zone.intake == crate::zone::Intake::Open;
-    let stated: Vec<u64> = zones
-        .iter()
-        .filter(open)
-        .map(|zone| zone.capacity.sessions)
-        .filter(|sessions| *sessions > 0)
-        .collect();
-    let mean = match stated.len() as u128 {
-        0 => 1,
-        count => (stated.iter().map(|s| u128::from(*s)).sum::<u128>() / count) as u64,
-    };
-    let weight = |zone: &Zone| match (open(&zone), zone.capacity.sessions) {
-        (false, _) => 0,
-        (true, 0) => mean,
-        (true, sessions) => sessions,
-    };
-    zones.iter().map(weight).collect()
 }
 
 impl PlacementTable {
@@ -349,10 +183,7 @@ impl PlacementTable {
     pub fn home(&self, key: SessionKey) -> Home {
         let bucket = self.buckets.home(key.bucket());
         match self.exceptions.get(&key) {
-            Some(own) => Home {
-                zone: own.zone,
-                epoch: own.epoch.max(bucket.epoch),
-            },
+            Some(own) => Home { zone: own.zone, epoch: own.epoch.max(bucket.epoch) },
             None => bucket,
         }
     }
@@ -375,23 +206,14 @@ impl PlacementTable {
     /// The table is then as it was.
     pub fn apply(&mut self, delta: &Delta) -> Result<(), DeltaRefused> {
         if delta.base != self.version {
-            return Err(DeltaRefused::Base {
-                holds: self.version,
-                base: delta.base,
-            });
+            return Err(DeltaRefused::Base { holds: self.version, base: delta.base });
         }
         if delta.version <= self.version {
-            return Err(DeltaRefused::Older {
-                holds: self.version,
-                offered: delta.version,
-            });
+            return Err(DeltaRefused::Older { holds: self.version, offered: delta.version });
         }
         let digest = self.check(delta).map_err(DeltaRefused::Faults)?;
         if digest.0 != delta.digest {
-            return Err(DeltaRefused::Digest {
-                found: digest.0,
-                expected: delta.digest,
-            });
+            return Err(DeltaRefused::Digest { found: digest.0, expected: delta.digest });
         }
         self.apply_checked(delta);
         Ok(())
@@ -415,23 +237,14 @@ impl PlacementTable {
                     max: BUCKETS - run.first.index(),
                 });
             }
-            check_home(
-                || format!("bucket {}", run.first),
-                run.home,
-                zones,
-                &mut faults,
-            );
+            check_home(|| format!("bucket {}", run.first), run.home, zones, &mut faults);
         }
         check_directives(change.directives.iter(), zones, &mut faults);
         if faults.is_empty() {
             self.check_result(change, zones, shrinks, &mut faults);
         }
-        faults.truncate(100);
-        if faults.is_empty() {
-            Ok(self.digest.after(self, change))
-        } else {
-            Err(faults)
-        }
+        faults.truncate(check::FAULTS_MAX);
+        if faults.is_empty() { Ok(self.digest.after(self, change)) } else { Err(faults) }
     }
 
     /// The checks that need the table as it will be: sizes, one directive a session, and, where
@@ -448,12 +261,9 @@ impl PlacementTable {
         let directives = self.directives.len() + change.directives.len();
         check_count("directives", directives, DIRECTIVES_MAX, faults);
         if !change.directives.is_empty() {
-            let gone: std::collections::BTreeSet<_> = change.withdrawn.iter().collect();
-            let renewed: std::collections::BTreeSet<_> = change
-                .directives
-                .iter()
-                .map(|directive| directive.id)
-                .collect();
+            let gone: BTreeSet<_> = change.withdrawn.iter().collect();
+            let renewed: BTreeSet<_> =
+                change.directives.iter().map(|directive| directive.id).collect();
             let kept = self
                 .directives
                 .values()
@@ -496,8 +306,7 @@ impl PlacementTable {
         for id in &change.withdrawn {
             self.directives.remove(id);
         }
-        self.directives
-            .extend(change.directives.iter().map(|d| (d.id, d.clone())));
+        self.directives.extend(change.directives.iter().map(|d| (d.id, d.clone())));
     }
 
     /// The sealed bytes, for the link and the disk.
@@ -548,155 +357,5 @@ pub enum DeltaRefused {
 }
 
 pub(crate) fn list(faults: &[TableFault]) -> String {
-    faults
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
-}
-
-fn check_count(what: &'static str, count: usize, max: usize, faults: &mut Vec<TableFault>) {
-    if count > max {
-        faults.push(TableFault::TooMany { what, count, max });
-    }
-}
-
-fn check_facts(facts: &Facts, faults: &mut Vec<TableFault>) {
-    let zones = facts.zones.len();
-    if zones == 0 || zones > ZONES_MAX {
-        faults.push(TableFault::ZoneCount(zones));
-    }
-    check_count("services", facts.services.len(), SERVICES_MAX, faults);
-    check_count("places", facts.places.len(), PLACES_MAX, faults);
-    check_names(
-        "zones",
-        facts.zones.iter().map(|zone| zone.name.as_str()),
-        faults,
-    );
-    check_names(
-        "services",
-        facts.services.iter().map(|service| service.name.as_str()),
-        faults,
-    );
-    for place in facts
-        .places
-        .iter()
-        .filter(|place| place.rtt_us.len() != zones)
-    {
-        faults.push(TableFault::PlaceShape {
-            place: place.name.clone(),
-            have: place.rtt_us.len(),
-            want: zones,
-        });
-    }
-    for service in &facts.services {
-        if service
-            .endpoints
-            .iter()
-            .any(|(zone, _)| zone.index() >= zones)
-        {
-            faults.push(TableFault::UnknownZone(format!(
-                "service {:?}",
-                service.name
-            )));
-        }
-    }
-}
-
-fn check_names<'a>(
-    what: &'static str,
-    names: impl Iterator<Item = &'a str>,
-    faults: &mut Vec<TableFault>,
-) {
-    let mut seen = std::collections::BTreeSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            faults.push(TableFault::DuplicateName {
-                what,
-                name: name.to_owned(),
-            });
-        }
-    }
-}
-
-fn check_home(what: impl Fn() -> String, home: Home, zones: usize, faults: &mut Vec<TableFault>) {
-    // A damaged table can hold millions of these; a hundred tell the story.
-    if faults.len() >= 100 {
-        return;
-    }
-    if home.zone.index() >= zones {
-        faults.push(TableFault::UnknownZone(what()));
-    }
-    if home.epoch.0 == 0 {
-        faults.push(TableFault::ZeroEpoch(what()));
-    }
-}
-
-fn check_homes<'a>(
-    homes: impl Iterator<Item = &'a (SessionKey, Home)>,
-    zones: usize,
-    faults: &mut Vec<TableFault>,
-) {
-    for (key, home) in homes {
-        check_home(|| format!("exception {key}"), *home, zones, faults);
-    }
-}
-
-fn check_ownership(draft: &TableDraft, faults: &mut Vec<TableFault>) {
-    let zones = draft.facts.zones.len();
-    for index in 0..BUCKETS {
-        let bucket = Bucket(index as u16);
-        check_home(
-            || format!("bucket {bucket}"),
-            draft.buckets.home(bucket),
-            zones,
-            faults,
-        );
-    }
-    check_count("exceptions", draft.exceptions.len(), EXCEPTIONS_MAX, faults);
-    for (key, home) in &draft.exceptions {
-        check_home(|| format!("exception {key}"), *home, zones, faults);
-    }
-    check_count("directives", draft.directives.len(), DIRECTIVES_MAX, faults);
-    check_one_per_session(draft.directives.values(), faults);
-}
-
-fn check_directives<'a>(
-    directives: impl Iterator<Item = &'a Directive>,
-    zones: usize,
-    faults: &mut Vec<TableFault>,
-) {
-    for directive in directives {
-        let mut fault = |problem| {
-            faults.push(TableFault::Directive {
-                directive: directive.id,
-                problem,
-            });
-        };
-        if directive.from == directive.to {
-            fault("its source is its target");
-        }
-        if directive.from.index() >= zones || directive.to.index() >= zones {
-            fault("it names a zone the table does not have");
-        }
-        if directive.epoch <= Epoch::FIRST {
-            fault("its epoch is not above the first");
-        }
-    }
-}
-
-fn check_one_per_session<'a>(
-    directives: impl Iterator<Item = &'a Directive>,
-    faults: &mut Vec<TableFault>,
-) {
-    let mut seen = std::collections::BTreeSet::new();
-    for directive in directives {
-        if !seen.insert(directive.key) {
-            let problem = "another directive already moves its session";
-            faults.push(TableFault::Directive {
-                directive: directive.id,
-                problem,
-            });
-        }
-    }
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -35,10 +35,8 @@ impl Location {
     /// Great-circle distance in kilometres (haversine, mean earth radius 6,371 km).
     #[must_use]
     pub fn distance_km(self, other: Self) -> f64 {
-        let (lat_a, lat_b) = (
-            degrees(self.lat_udeg).to_radians(),
-            degrees(other.lat_udeg).to_radians(),
-        );
+        let (lat_a, lat_b) =
+            (degrees(self.lat_udeg).to_radians(), degrees(other.lat_udeg).to_radians());
         let d_lat = lat_b - lat_a;
         let d_lon = (degrees(other.lon_udeg) - degrees(self.lon_udeg)).to_radians();
         let h =

@@ -16,24 +16,14 @@ use proptest::prelude::*;
 fn zone(name: &str, sessions: u64) -> Zone {
     Zone {
         name: name.to_owned(),
-        location: Some(Location {
-            lat_udeg: 48_860_000,
-            lon_udeg: 2_350_000,
-        }),
+        location: Some(Location { lat_udeg: 48_860_000, lon_udeg: 2_350_000 }),
         endpoints: vec![Endpoint {
             address: "10.1.0.10:8080".to_owned(),
             weight: 100,
             protocol: UpstreamProtocol::H1,
         }],
-        capacity: Capacity {
-            sessions,
-            cpu_milli: 64_000,
-            ..Capacity::default()
-        },
-        price: Price {
-            cpu_hour_micros: 41_000,
-            ..Price::default()
-        },
+        capacity: Capacity { sessions, cpu_milli: 64_000, ..Capacity::default() },
+        price: Price { cpu_hour_micros: 41_000, ..Price::default() },
         intake: Intake::Open,
         shadow_price_us: 0,
     }
@@ -41,31 +31,17 @@ fn zone(name: &str, sessions: u64) -> Zone {
 
 fn facts() -> Facts {
     Facts {
-        zones: vec![
-            zone("paris", 30_000),
-            zone("oregon", 10_000),
-            zone("tokyo", 0),
-        ],
+        zones: vec![zone("paris", 30_000), zone("oregon", 10_000), zone("tokyo", 0)],
         services: vec![Service {
             name: "shop".to_owned(),
             tenant: "default".to_owned(),
-            matches: Match {
-                hosts: vec!["shop.example".to_owned()],
-                path_prefix: "/".to_owned(),
-            },
+            matches: Match { hosts: vec!["shop.example".to_owned()], path_prefix: "/".to_owned() },
             session: SessionSource {
                 from: vec![
-                    KeySource::JwtClaim {
-                        claim: "sub".to_owned(),
-                        key_id: "main".to_owned(),
-                    },
-                    KeySource::Header {
-                        name: "x-user".to_owned(),
-                    },
+                    KeySource::JwtClaim { claim: "sub".to_owned(), key_id: "main".to_owned() },
+                    KeySource::Header { name: "x-user".to_owned() },
                     KeySource::PathSegment { index: 1 },
-                    KeySource::Query {
-                        name: "sid".to_owned(),
-                    },
+                    KeySource::Query { name: "sid".to_owned() },
                     KeySource::Cookie(CookieSpec {
                         name: "__Host-homing".to_owned(),
                         same_site: SameSite::Strict,
@@ -90,10 +66,7 @@ fn facts() -> Facts {
             }),
             limits: TrafficLimits::default(),
         }],
-        places: vec![Place {
-            name: "lyon".to_owned(),
-            rtt_us: vec![6_000, 140_000, u32::MAX],
-        }],
+        places: vec![Place { name: "lyon".to_owned(), rtt_us: vec![6_000, 140_000, u32::MAX] }],
         policy: Policy {
             act: Act::On,
             place_header: Some("x-place".to_owned()),
@@ -117,16 +90,8 @@ fn directive(id: u64, key: u128) -> Directive {
 
 fn table() -> PlacementTable {
     let mut draft = TableDraft::first(Version { term: 3, n: 9 }, facts(), 1_700_000_000_000);
-    draft.exceptions.insert(
-        SessionKey(1 << 120),
-        Home {
-            zone: ZoneId(2),
-            epoch: Epoch(4),
-        },
-    );
-    draft
-        .directives
-        .insert(DirectiveId(11), directive(11, 1 << 120));
+    draft.exceptions.insert(SessionKey(1 << 120), Home { zone: ZoneId(2), epoch: Epoch(4) });
+    draft.directives.insert(DirectiveId(11), directive(11, 1 << 120));
     draft.seal().expect("the sample table has no faults")
 }
 
@@ -141,15 +106,9 @@ fn session_keys_match_their_vectors() {
     assert_eq!(key("default", "shop", ""), VECTORS[1]);
     assert_eq!(key("defaults", "hop", "alice"), VECTORS[2]);
     let material = KeySecret::from_material(b"0123456789abcdef0123456789abcdef");
-    assert_eq!(
-        SessionKey::derive(&material, "t", "s", b"k").to_string(),
-        VECTORS[3]
-    );
+    assert_eq!(SessionKey::derive(&material, "t", "s", b"k").to_string(), VECTORS[3]);
     let parsed: SessionKey = VECTORS[0].parse().expect("32 hexadecimal digits");
-    assert_eq!(
-        u32::from(parsed.bucket().0),
-        u32::from_str_radix(&VECTORS[0][..4], 16).unwrap()
-    );
+    assert_eq!(u32::from(parsed.bucket().0), u32::from_str_radix(&VECTORS[0][..4], 16).unwrap());
 }
 
 /// Made with another implementation of BLAKE3, after the definition in `session_key.rs`.
@@ -167,12 +126,7 @@ fn a_secret_does_not_print_itself() {
 
 #[test]
 fn malformed_session_keys_are_refused() {
-    for text in [
-        "",
-        "12",
-        "g0000000000000000000000000000000",
-        "+0000000000000000000000000000000",
-    ] {
+    for text in ["", "12", "g0000000000000000000000000000000", "+0000000000000000000000000000000"] {
         assert!(text.parse::<SessionKey>().is_err(), "{text:?}");
     }
 }
@@ -183,10 +137,7 @@ fn a_table_keeps_its_golden_bytes() {
     // A change here is a change of format: raise envelope::FORMAT and keep reading this one.
     assert_eq!((sealed.len(), crc32c::crc32c(&sealed)), GOLDEN_TABLE);
     let mut next = table();
-    let sealed = next
-        .advance(change())
-        .expect("the sample change has no faults")
-        .encode();
+    let sealed = next.advance(change()).expect("the sample change has no faults").encode();
     assert_eq!(hex::encode(&sealed), GOLDEN_DELTA);
 }
 
@@ -203,18 +154,9 @@ fn change() -> Delta {
     change.buckets.push(BucketRun {
         first: Bucket(65_534),
         count: 2,
-        home: Home {
-            zone: ZoneId(1),
-            epoch: Epoch(2),
-        },
+        home: Home { zone: ZoneId(1), epoch: Epoch(2) },
     });
-    change.set.push((
-        SessionKey(5),
-        Home {
-            zone: ZoneId(1),
-            epoch: Epoch(2),
-        },
-    ));
+    change.set.push((SessionKey(5), Home { zone: ZoneId(1), epoch: Epoch(2) }));
     change.removed.push(SessionKey(1 << 120));
     change.directives.push(directive(12, 99));
     change.withdrawn.push(DirectiveId(11));
@@ -231,58 +173,27 @@ fn a_table_comes_back_as_it_went() {
 fn a_delta_leads_every_holder_to_the_same_table() {
     let mut author = table();
     let mut holder = table();
-    let delta = author
-        .advance(change())
-        .expect("the sample change has no faults");
+    let delta = author.advance(change()).expect("the sample change has no faults");
     let delta = Delta::decode(&delta.encode()).expect("it was just encoded");
     holder.apply(&delta).expect("it starts from this table");
     assert_eq!(holder, author);
     // And the digest carried along by differences is the digest of the whole.
-    assert_eq!(
-        PlacementTable::decode(&author.encode()).map(|t| t.digest()),
-        Ok(holder.digest())
-    );
+    assert_eq!(PlacementTable::decode(&author.encode()).map(|t| t.digest()), Ok(holder.digest()));
 }
 
 #[test]
 fn a_delta_that_does_not_fit_changes_nothing() {
     let mut author = table();
-    let delta = author
-        .advance(change())
-        .expect("the sample change has no faults");
+    let delta = author.advance(change()).expect("the sample change has no faults");
     let mut holder = table();
-    let wrong_base = Delta {
-        base: Version { term: 3, n: 8 },
-        ..delta.clone()
-    };
-    assert!(matches!(
-        holder.apply(&wrong_base),
-        Err(DeltaRefused::Base { .. })
-    ));
-    let older = Delta {
-        version: Version { term: 2, n: 99 },
-        ..delta.clone()
-    };
-    assert!(matches!(
-        holder.apply(&older),
-        Err(DeltaRefused::Older { .. })
-    ));
-    let wrong_digest = Delta {
-        digest: delta.digest ^ 1,
-        ..delta.clone()
-    };
-    assert!(matches!(
-        holder.apply(&wrong_digest),
-        Err(DeltaRefused::Digest { .. })
-    ));
+    let wrong_base = Delta { base: Version { term: 3, n: 8 }, ..delta.clone() };
+    assert!(matches!(holder.apply(&wrong_base), Err(DeltaRefused::Base { .. })));
+    let older = Delta { version: Version { term: 2, n: 99 }, ..delta.clone() };
+    assert!(matches!(holder.apply(&older), Err(DeltaRefused::Older { .. })));
+    let wrong_digest = Delta { digest: delta.digest ^ 1, ..delta.clone() };
+    assert!(matches!(holder.apply(&wrong_digest), Err(DeltaRefused::Digest { .. })));
     let mut nowhere = delta;
-    nowhere.set.push((
-        SessionKey(6),
-        Home {
-            zone: ZoneId(9),
-            epoch: Epoch(0),
-        },
-    ));
+    nowhere.set.push((SessionKey(6), Home { zone: ZoneId(9), epoch: Epoch(0) }));
     let Err(DeltaRefused::Faults(faults)) = holder.apply(&nowhere) else {
         panic!("a zone the table does not have was accepted");
     };
@@ -298,22 +209,12 @@ fn shrinking_the_zones_is_refused_while_something_names_them() {
     fewer.places[0].rtt_us.truncate(2);
     let mut change = Delta::to(Version { term: 3, n: 10 }, 0);
     change.facts = Some(fewer);
-    let faults = table
-        .advance(change.clone())
-        .expect_err("buckets still name tokyo");
-    assert!(
-        faults
-            .iter()
-            .any(|fault| matches!(fault, TableFault::UnknownZone(_))),
-        "{faults:?}"
-    );
+    let faults = table.advance(change.clone()).expect_err("buckets still name tokyo");
+    assert!(faults.iter().any(|fault| matches!(fault, TableFault::UnknownZone(_))), "{faults:?}");
     change.buckets.push(BucketRun {
         first: Bucket(0),
         count: BUCKETS as u32,
-        home: Home {
-            zone: ZoneId(0),
-            epoch: Epoch(2),
-        },
+        home: Home { zone: ZoneId(0), epoch: Epoch(2) },
     });
     change.removed.push(SessionKey(1 << 120));
     table.advance(change).expect("nothing names tokyo any more");
@@ -326,29 +227,15 @@ fn two_directives_cannot_move_one_session() {
     change.directives.push(directive(12, 1 << 120));
     assert!(table.advance(change.clone()).is_err());
     change.withdrawn.push(DirectiveId(11));
-    table
-        .advance(change)
-        .expect("the earlier one is withdrawn in the same change");
+    table.advance(change).expect("the earlier one is withdrawn in the same change");
 }
 
 #[test]
 fn every_fault_of_a_draft_is_told() {
     let mut draft = TableDraft::first(Version::default(), facts(), 0);
     draft.facts.zones.push(zone("paris", 1));
-    draft.exceptions.insert(
-        SessionKey(1),
-        Home {
-            zone: ZoneId(200),
-            epoch: Epoch(0),
-        },
-    );
-    draft.directives.insert(
-        DirectiveId(1),
-        Directive {
-            to: ZoneId(0),
-            ..directive(1, 1)
-        },
-    );
+    draft.exceptions.insert(SessionKey(1), Home { zone: ZoneId(200), epoch: Epoch(0) });
+    draft.directives.insert(DirectiveId(1), Directive { to: ZoneId(0), ..directive(1, 1) });
     let faults = draft.seal().expect_err("it has five faults");
     assert_eq!(faults.len(), 5, "{faults:#?}");
 }
@@ -360,36 +247,24 @@ fn damage_is_refused_wherever_it_strikes() {
         let mut damaged = sealed.clone();
         damaged[at] ^= 0x40;
         // Byte 7 is reserved and not read.
-        assert!(
-            at == 7 || PlacementTable::decode(&damaged).is_err(),
-            "byte {at}"
-        );
+        assert!(at == 7 || PlacementTable::decode(&damaged).is_err(), "byte {at}");
     }
     for length in [0, 3, 19, 20, sealed.len() - 1] {
-        assert!(
-            PlacementTable::decode(&sealed[..length]).is_err(),
-            "cut to {length}"
-        );
+        assert!(PlacementTable::decode(&sealed[..length]).is_err(), "cut to {length}");
     }
     let mut longer = sealed.clone();
     longer.push(0);
     assert!(PlacementTable::decode(&longer).is_err());
     let mut author = table();
     let delta = author.advance(change()).expect("no faults").encode();
-    assert!(matches!(
-        PlacementTable::decode(&delta),
-        Err(DecodeFault::Kind { .. })
-    ));
+    assert!(matches!(PlacementTable::decode(&delta), Err(DecodeFault::Kind { .. })));
 }
 
 #[test]
 fn a_claimed_length_allocates_nothing() {
     let mut head = envelope::seal(envelope::Kind::Table, b"").to_vec();
     head[8..16].copy_from_slice(&u64::MAX.to_be_bytes());
-    assert!(matches!(
-        envelope::open(&head),
-        Err(envelope::EnvelopeFault::TooLarge(u64::MAX))
-    ));
+    assert!(matches!(envelope::open(&head), Err(envelope::EnvelopeFault::TooLarge(u64::MAX))));
 }
 
 #[test]
@@ -401,16 +276,10 @@ fn pieces_make_the_whole_and_only_in_order() {
     let mut assembly = chunk::Assembly::default();
     assert_eq!(assembly.push(pieces[0].clone()), Ok(None));
     assert_eq!(assembly.push(pieces[1].clone()), Ok(None));
-    assert_eq!(
-        assembly.push(pieces[2].clone()),
-        Ok(Some((version, sealed)))
-    );
+    assert_eq!(assembly.push(pieces[2].clone()), Ok(Some((version, sealed))));
     assert_eq!(assembly.push(pieces[0].clone()), Ok(None));
     assert!(assembly.push(pieces[2].clone()).is_err());
-    assert!(
-        assembly.push(pieces[1].clone()).is_err(),
-        "a gap starts over"
-    );
+    assert!(assembly.push(pieces[1].clone()).is_err(), "a gap starts over");
 }
 
 #[test]
@@ -419,15 +288,8 @@ fn buckets_are_dealt_by_weight_and_spread() {
     let share = |zone| buckets.owned_by(ZoneId(zone)).count();
     assert_eq!((share(0), share(1), share(2)), (49_152, 16_384, 0));
     let first: Vec<_> = buckets.zones()[..8].to_vec();
-    assert_eq!(
-        first.iter().filter(|zone| **zone == 1).count(),
-        2,
-        "{first:?}"
-    );
-    assert_eq!(
-        Buckets::by_weight(&[0, 0]).owned_by(ZoneId(1)).count(),
-        32_768
-    );
+    assert_eq!(first.iter().filter(|zone| **zone == 1).count(), 2, "{first:?}");
+    assert_eq!(Buckets::by_weight(&[0, 0]).owned_by(ZoneId(1)).count(), 32_768);
     let huge = Buckets::by_weight(&[u64::MAX, u64::MAX]);
     assert_eq!(huge.owned_by(ZoneId(0)).count(), 32_768);
 }
@@ -435,12 +297,7 @@ fn buckets_are_dealt_by_weight_and_spread() {
 #[test]
 fn every_message_comes_back_as_it_went() {
     let outcome = |end| {
-        FromProxy::Outcome(Outcome {
-            directive: DirectiveId(1),
-            key: SessionKey(2),
-            end,
-            at_ms: 3,
-        })
+        FromProxy::Outcome(Outcome { directive: DirectiveId(1), key: SessionKey(2), end, at_ms: 3 })
     };
     let activity = SessionActivity {
         key: SessionKey(1),
@@ -479,21 +336,12 @@ fn every_message_comes_back_as_it_went() {
             digest: 3,
             format: 1,
         }),
-        FromProxy::Ack {
-            version: Version { term: 1, n: 2 },
-            digest: 4,
-        },
+        FromProxy::Ack { version: Version { term: 1, n: 2 }, digest: 4 },
         FromProxy::Records(RecordBatch {
             incarnation: Incarnation(1),
             seq: 2,
             closed_ms: 3,
-            sessions: vec![
-                activity.clone(),
-                SessionActivity {
-                    place: None,
-                    ..activity
-                },
-            ],
+            sessions: vec![activity.clone(), SessionActivity { place: None, ..activity }],
             zones: vec![sample],
         }),
         FromProxy::Activated(Activated {
@@ -503,23 +351,15 @@ fn every_message_comes_back_as_it_went() {
             epoch: Epoch(4),
             incarnation: Incarnation(5),
         }),
-        FromProxy::Fenced {
-            directive: DirectiveId(1),
-            incarnation: Incarnation(2),
-        },
-        FromProxy::Residence {
-            key: SessionKey(1),
-            zone: ZoneId(2),
-            epoch: Epoch(3),
-        },
+        FromProxy::Fenced { directive: DirectiveId(1), incarnation: Incarnation(2) },
+        FromProxy::Residence { key: SessionKey(1), zone: ZoneId(2), epoch: Epoch(3) },
         outcome(OutcomeEnd::Completed(figures)),
     ];
-    up.extend(UndoneReason::ALL.map(|why| {
-        outcome(OutcomeEnd::Undone {
-            why,
-            detail: "the app answered 500".to_owned(),
-        })
-    }));
+    up.extend(
+        UndoneReason::ALL.map(|why| {
+            outcome(OutcomeEnd::Undone { why, detail: "the app answered 500".to_owned() })
+        }),
+    );
     up.extend(NackReason::ALL.map(|reason| FromProxy::Nack {
         version: Version { term: 1, n: 2 },
         reason,
@@ -536,10 +376,7 @@ fn every_message_comes_back_as_it_went() {
             bytes: bytes::Bytes::from_static(b"abc"),
         }),
         ToProxy::RecordsTaken { seq: 1 },
-        ToProxy::FenceQuery {
-            directive: DirectiveId(1),
-            incarnation: Incarnation(2),
-        },
+        ToProxy::FenceQuery { directive: DirectiveId(1), incarnation: Incarnation(2) },
         ToProxy::Own {
             key: SessionKey(1),
             zone: ZoneId(2),
@@ -548,14 +385,8 @@ fn every_message_comes_back_as_it_went() {
             keep: true,
             directive: DirectiveId(5),
         },
-        ToProxy::Release {
-            directive: DirectiveId(1),
-            key: SessionKey(2),
-            epoch: Epoch(3),
-        },
-        ToProxy::OutcomeTaken {
-            directive: DirectiveId(1),
-        },
+        ToProxy::Release { directive: DirectiveId(1), key: SessionKey(2), epoch: Epoch(3) },
+        ToProxy::OutcomeTaken { directive: DirectiveId(1) },
     ];
     for message in down {
         assert_eq!(ToProxy::from_proto(message.to_proto()), Ok(message));
@@ -569,10 +400,8 @@ fn an_empty_message_names_what_is_missing() {
 }
 
 fn any_home() -> impl Strategy<Value = Home> {
-    (0_u8..3, 1_u64..1_000_000).prop_map(|(zone, epoch)| Home {
-        zone: ZoneId(zone),
-        epoch: Epoch(epoch),
-    })
+    (0_u8..3, 1_u64..1_000_000)
+        .prop_map(|(zone, epoch)| Home { zone: ZoneId(zone), epoch: Epoch(epoch) })
 }
 
 fn any_change() -> impl Strategy<Value = Delta> {
@@ -591,18 +420,9 @@ fn any_change() -> impl Strategy<Value = Delta> {
                     home,
                 })
                 .collect(),
-            set: set
-                .into_iter()
-                .map(|(key, home)| (SessionKey(key << 100), home))
-                .collect(),
-            removed: removed
-                .into_iter()
-                .map(|key| SessionKey(key << 100))
-                .collect(),
-            directives: moved
-                .into_iter()
-                .map(|(id, key)| directive(id, key))
-                .collect(),
+            set: set.into_iter().map(|(key, home)| (SessionKey(key << 100), home)).collect(),
+            removed: removed.into_iter().map(|key| SessionKey(key << 100)).collect(),
+            directives: moved.into_iter().map(|(id, key)| directive(id, key)).collect(),
             withdrawn: withdrawn.into_iter().map(DirectiveId).collect(),
             ..Delta::default()
         }

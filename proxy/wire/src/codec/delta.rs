@@ -18,20 +18,14 @@ use crate::{
 };
 
 pub(crate) fn encode(delta: &Delta) -> Bytes {
-    let removed: Vec<u8> = delta
-        .removed
-        .iter()
-        .flat_map(|key| key.0.to_be_bytes())
-        .collect();
+    let removed: Vec<u8> = delta.removed.iter().flat_map(|key| key.0.to_be_bytes()).collect();
     let message = proto::Delta {
         base: Some(version_to_proto(delta.base)),
         version: Some(version_to_proto(delta.version)),
         created_ms: delta.created_ms,
         facts: delta.facts.as_ref().map(facts::to_proto),
         buckets: delta.buckets.iter().map(run_to_proto).collect(),
-        set: Some(exceptions_to_proto(
-            delta.set.iter().map(|(key, home)| (key, home)),
-        )),
+        set: Some(exceptions_to_proto(delta.set.iter().map(|(key, home)| (key, home)))),
         removed: removed.into(),
         directives: delta.directives.iter().map(directive_to_proto).collect(),
         withdrawn: delta.withdrawn.iter().map(|id| id.0).collect(),
@@ -56,14 +50,8 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Delta, DecodeFault> {
         facts: message.facts.map(facts::from_proto).transpose()?,
         buckets: buckets.into_iter().map(run).collect::<Result<_, _>>()?,
         set: bounded("delta.set", set, EXCEPTIONS_MAX)?,
-        removed: removed
-            .iter()
-            .map(|key| SessionKey(u128::from_be_bytes(*key)))
-            .collect(),
-        directives: directives
-            .into_iter()
-            .map(directive)
-            .collect::<Result<_, _>>()?,
+        removed: removed.iter().map(|key| SessionKey(u128::from_be_bytes(*key))).collect(),
+        directives: directives.into_iter().map(directive).collect::<Result<_, _>>()?,
         withdrawn: message.withdrawn.into_iter().map(DirectiveId).collect(),
         digest: message.digest,
     })
@@ -82,9 +70,6 @@ fn run(message: proto::BucketRun) -> Result<BucketRun, InvalidField> {
     Ok(BucketRun {
         first: Bucket(narrow("delta.buckets.first", message.first)?),
         count: message.count,
-        home: Home {
-            zone: zone("delta.buckets.zone", message.zone)?,
-            epoch: Epoch(message.epoch),
-        },
+        home: Home { zone: zone("delta.buckets.zone", message.zone)?, epoch: Epoch(message.epoch) },
     })
 }

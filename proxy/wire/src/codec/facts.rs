@@ -18,11 +18,8 @@ use crate::{
 };
 
 const INTAKES: [Intake; 3] = [Intake::Open, Intake::Draining, Intake::Closed];
-const PROTOCOLS: [UpstreamProtocol; 3] = [
-    UpstreamProtocol::H1,
-    UpstreamProtocol::H2c,
-    UpstreamProtocol::Tls,
-];
+const PROTOCOLS: [UpstreamProtocol; 3] =
+    [UpstreamProtocol::H1, UpstreamProtocol::H2c, UpstreamProtocol::Tls];
 const SAME_SITES: [SameSite; 3] = [SameSite::Lax, SameSite::Strict, SameSite::None];
 const LONG_LIVED: [LongLived; 3] = [LongLived::Carry, LongLived::Reconnect, LongLived::Drain];
 const ACTS: [Act; 2] = [Act::Shadow, Act::On];
@@ -34,10 +31,7 @@ pub(crate) fn to_proto(facts: &Facts) -> proto::Facts {
         places: facts
             .places
             .iter()
-            .map(|place| proto::Place {
-                name: place.name.clone(),
-                rtt_us: place.rtt_us.clone(),
-            })
+            .map(|place| proto::Place { name: place.name.clone(), rtt_us: place.rtt_us.clone() })
             .collect(),
         policy: Some(policy_to_proto(&facts.policy)),
     }
@@ -49,14 +43,8 @@ pub(crate) fn from_proto(message: proto::Facts) -> Result<Facts, InvalidField> {
     let places = bounded("facts.places", message.places, PLACES_MAX)?;
     Ok(Facts {
         zones: zones.into_iter().map(zone_from).collect::<Result<_, _>>()?,
-        services: services
-            .into_iter()
-            .map(service_from)
-            .collect::<Result<_, _>>()?,
-        places: places
-            .into_iter()
-            .map(place_from)
-            .collect::<Result<_, _>>()?,
+        services: services.into_iter().map(service_from).collect::<Result<_, _>>()?,
+        places: places.into_iter().map(place_from).collect::<Result<_, _>>()?,
         policy: policy_from(require("facts.policy", message.policy)?)?,
     })
 }
@@ -115,10 +103,7 @@ fn location_from(message: proto::Location) -> Result<Location, InvalidField> {
     {
         return Err(invalid("zone.location", "not a point on the earth"));
     }
-    Ok(Location {
-        lat_udeg: message.lat_udeg,
-        lon_udeg: message.lon_udeg,
-    })
+    Ok(Location { lat_udeg: message.lat_udeg, lon_udeg: message.lon_udeg })
 }
 
 fn endpoint_to_proto(endpoint: &Endpoint) -> proto::Endpoint {
@@ -140,10 +125,7 @@ fn endpoints_from(
             protocol: variant("endpoint.protocol", &PROTOCOLS, message.protocol)?,
         })
     };
-    bounded(field, messages, ENDPOINTS_PER_ZONE_MAX)?
-        .into_iter()
-        .map(endpoint)
-        .collect()
+    bounded(field, messages, ENDPOINTS_PER_ZONE_MAX)?.into_iter().map(endpoint).collect()
 }
 
 fn place_from(message: proto::Place) -> Result<Place, InvalidField> {
@@ -167,9 +149,7 @@ fn service_to_proto(service: &Service) -> proto::Service {
         path_prefix: service.matches.path_prefix.clone(),
         from: service.session.from.iter().map(source_to_proto).collect(),
         idle_ms: service.session.idle_ms,
-        state: Some(proto::State {
-            kind: Some(state_to_proto(&service.state)),
-        }),
+        state: Some(proto::State { kind: Some(state_to_proto(&service.state)) }),
         long_lived: number(&LONG_LIVED, &service.long_lived),
         endpoints: service.endpoints.iter().map(endpoints).collect(),
         health: service.health.as_ref().map(|health| proto::HealthCheck {
@@ -207,10 +187,7 @@ fn service_from(message: proto::Service) -> Result<Service, InvalidField> {
             path_prefix: text("service.path_prefix", message.path_prefix, PATH_BYTES_MAX)?,
         },
         session: SessionSource {
-            from: from
-                .into_iter()
-                .map(source_from)
-                .collect::<Result<_, _>>()?,
+            from: from.into_iter().map(source_from).collect::<Result<_, _>>()?,
             idle_ms: message.idle_ms,
         },
         state: state_from(message.state)?,
@@ -253,9 +230,7 @@ fn source_to_proto(source: &KeySource) -> proto::KeySource {
         KeySource::PathSegment { index } => key_source::Source::PathSegment((*index).into()),
         KeySource::Query { name } => key_source::Source::Query(name.clone()),
     };
-    proto::KeySource {
-        source: Some(source),
-    }
+    proto::KeySource { source: Some(source) }
 }
 
 fn source_from(message: proto::KeySource) -> Result<KeySource, InvalidField> {
@@ -266,19 +241,19 @@ fn source_from(message: proto::KeySource) -> Result<KeySource, InvalidField> {
             same_site: variant("cookie.same_site", &SAME_SITES, cookie.same_site)?,
             secure: cookie.secure,
         }),
-        key_source::Source::Header(header) => KeySource::Header {
-            name: name("key_source.header", header)?,
-        },
+        key_source::Source::Header(header) => {
+            KeySource::Header { name: name("key_source.header", header)? }
+        }
         key_source::Source::Jwt(jwt) => KeySource::JwtClaim {
             claim: name("jwt.claim", jwt.claim)?,
             key_id: name("jwt.key_id", jwt.key_id)?,
         },
-        key_source::Source::PathSegment(index) => KeySource::PathSegment {
-            index: narrow("key_source.path_segment", index)?,
-        },
-        key_source::Source::Query(query) => KeySource::Query {
-            name: name("key_source.query", query)?,
-        },
+        key_source::Source::PathSegment(index) => {
+            KeySource::PathSegment { index: narrow("key_source.path_segment", index)? }
+        }
+        key_source::Source::Query(query) => {
+            KeySource::Query { name: name("key_source.query", query)? }
+        }
     })
 }
 
@@ -295,17 +270,15 @@ fn state_to_proto(spec: &StateSpec) -> state::Kind {
 }
 
 fn state_from(message: Option<proto::State>) -> Result<StateSpec, InvalidField> {
-    Ok(
-        match require("service.state", message.and_then(|state| state.kind))? {
-            state::Kind::Stateless(_) => StateSpec::Stateless,
-            state::Kind::Memory(_) => StateSpec::Memory,
-            state::Kind::Hooks(hooks) => StateSpec::Hooks(Hooks {
-                path: text("hooks.path", hooks.path, PATH_BYTES_MAX)?,
-                timeout_ms: hooks.timeout_ms,
-                state_bytes_max: hooks.state_bytes_max,
-            }),
-        },
-    )
+    Ok(match require("service.state", message.and_then(|state| state.kind))? {
+        state::Kind::Stateless(_) => StateSpec::Stateless,
+        state::Kind::Memory(_) => StateSpec::Memory,
+        state::Kind::Hooks(hooks) => StateSpec::Hooks(Hooks {
+            path: text("hooks.path", hooks.path, PATH_BYTES_MAX)?,
+            timeout_ms: hooks.timeout_ms,
+            state_bytes_max: hooks.state_bytes_max,
+        }),
+    })
 }
 
 fn policy_to_proto(policy: &Policy) -> proto::Policy {

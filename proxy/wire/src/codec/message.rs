@@ -20,15 +20,10 @@ pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
             digest: hello.digest,
             format: hello.format.into(),
         }),
-        FromProxy::Ack { version, digest } => up::Body::Ack(proto::Ack {
-            version: Some(version_to_proto(*version)),
-            digest: *digest,
-        }),
-        FromProxy::Nack {
-            version,
-            reason,
-            detail,
-        } => up::Body::Nack(proto::Nack {
+        FromProxy::Ack { version, digest } => {
+            up::Body::Ack(proto::Ack { version: Some(version_to_proto(*version)), digest: *digest })
+        }
+        FromProxy::Nack { version, reason, detail } => up::Body::Nack(proto::Nack {
             version: Some(version_to_proto(*version)),
             reason: number(&NackReason::ALL, reason),
             detail: detail.clone(),
@@ -41,13 +36,9 @@ pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
             epoch: activated.epoch.0,
             incarnation: activated.incarnation.0,
         }),
-        FromProxy::Fenced {
-            directive,
-            incarnation,
-        } => up::Body::Fenced(proto::Fenced {
-            directive: directive.0,
-            incarnation: incarnation.0,
-        }),
+        FromProxy::Fenced { directive, incarnation } => {
+            up::Body::Fenced(proto::Fenced { directive: directive.0, incarnation: incarnation.0 })
+        }
         FromProxy::Outcome(outcome) => up::Body::Outcome(record::outcome_to_proto(outcome)),
         FromProxy::Residence { key, zone, epoch } => up::Body::Residence(proto::Residence {
             key: key_to_bytes(*key),
@@ -67,10 +58,9 @@ pub(crate) fn from_proxy(message: proto::FromProxy) -> Result<FromProxy, Invalid
             digest: hello.digest,
             format: narrow("hello.format", hello.format)?,
         }),
-        up::Body::Ack(ack) => FromProxy::Ack {
-            version: version("ack.version", ack.version)?,
-            digest: ack.digest,
-        },
+        up::Body::Ack(ack) => {
+            FromProxy::Ack { version: version("ack.version", ack.version)?, digest: ack.digest }
+        }
         up::Body::Nack(nack) => FromProxy::Nack {
             version: version("nack.version", nack.version)?,
             reason: variant("nack.reason", &NackReason::ALL, nack.reason)?,
@@ -108,40 +98,30 @@ pub(crate) fn to_proxy_to_proto(message: &ToProxy) -> proto::ToProxy {
         ToProxy::RecordsTaken { seq } => {
             down::Body::RecordsTaken(proto::RecordsTaken { seq: *seq })
         }
-        ToProxy::FenceQuery {
-            directive,
-            incarnation,
-        } => down::Body::FenceQuery(proto::FenceQuery {
-            directive: directive.0,
-            incarnation: incarnation.0,
-        }),
-        ToProxy::Own {
-            key,
-            zone,
-            incarnation,
-            epoch,
-            keep,
-            directive,
-        } => down::Body::Own(proto::Own {
-            key: key_to_bytes(*key),
-            zone: zone.0.into(),
-            incarnation: incarnation.0,
-            epoch: epoch.0,
-            keep: *keep,
-            directive: directive.0,
-        }),
-        ToProxy::Release {
-            directive,
-            key,
-            epoch,
-        } => down::Body::Release(proto::Release {
+        ToProxy::FenceQuery { directive, incarnation } => {
+            down::Body::FenceQuery(proto::FenceQuery {
+                directive: directive.0,
+                incarnation: incarnation.0,
+            })
+        }
+        ToProxy::Own { key, zone, incarnation, epoch, keep, directive } => {
+            down::Body::Own(proto::Own {
+                key: key_to_bytes(*key),
+                zone: zone.0.into(),
+                incarnation: incarnation.0,
+                epoch: epoch.0,
+                keep: *keep,
+                directive: directive.0,
+            })
+        }
+        ToProxy::Release { directive, key, epoch } => down::Body::Release(proto::Release {
             directive: directive.0,
             key: key_to_bytes(*key),
             epoch: epoch.0,
         }),
-        ToProxy::OutcomeTaken { directive } => down::Body::OutcomeTaken(proto::OutcomeTaken {
-            directive: directive.0,
-        }),
+        ToProxy::OutcomeTaken { directive } => {
+            down::Body::OutcomeTaken(proto::OutcomeTaken { directive: directive.0 })
+        }
     };
     proto::ToProxy { body: Some(body) }
 }
@@ -150,10 +130,7 @@ pub(crate) fn to_proxy(message: proto::ToProxy) -> Result<ToProxy, InvalidField>
     Ok(match require("to_proxy.body", message.body)? {
         down::Body::Chunk(chunk) => {
             if chunk.bytes.len() > CHUNK_BYTES_MAX {
-                return Err(invalid(
-                    "chunk.bytes",
-                    format!("{} bytes", chunk.bytes.len()),
-                ));
+                return Err(invalid("chunk.bytes", format!("{} bytes", chunk.bytes.len())));
             }
             ToProxy::Chunk(Chunk {
                 version: version("chunk.version", chunk.version)?,
@@ -180,8 +157,8 @@ pub(crate) fn to_proxy(message: proto::ToProxy) -> Result<ToProxy, InvalidField>
             key: key("release.key", &release.key)?,
             epoch: Epoch(release.epoch),
         },
-        down::Body::OutcomeTaken(taken) => ToProxy::OutcomeTaken {
-            directive: DirectiveId(taken.directive),
-        },
+        down::Body::OutcomeTaken(taken) => {
+            ToProxy::OutcomeTaken { directive: DirectiveId(taken.directive) }
+        }
     })
 }

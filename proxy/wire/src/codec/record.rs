@@ -23,20 +23,13 @@ pub(crate) fn batch_to_proto(batch: &RecordBatch) -> proto::Records {
 }
 
 pub(crate) fn batch(message: proto::Records) -> Result<RecordBatch, InvalidField> {
-    let sessions = bounded(
-        "records.sessions",
-        message.sessions,
-        ACTIVITIES_PER_BATCH_MAX,
-    )?;
+    let sessions = bounded("records.sessions", message.sessions, ACTIVITIES_PER_BATCH_MAX)?;
     let zones = bounded("records.zones", message.zones, ZONES_MAX)?;
     Ok(RecordBatch {
         incarnation: Incarnation(message.incarnation),
         seq: message.seq,
         closed_ms: message.closed_ms,
-        sessions: sessions
-            .into_iter()
-            .map(activity)
-            .collect::<Result<_, _>>()?,
+        sessions: sessions.into_iter().map(activity).collect::<Result<_, _>>()?,
         zones: zones.into_iter().map(sample).collect::<Result<_, _>>()?,
     })
 }

@@ -22,11 +22,7 @@ pub(crate) fn encode(table: &PlacementTable) -> Bytes {
         bucket_zones: Bytes::copy_from_slice(table.buckets().zones()),
         bucket_epochs: table.buckets().epochs().to_vec(),
         exceptions: Some(exceptions_to_proto(table.exceptions().iter())),
-        directives: table
-            .directives()
-            .values()
-            .map(directive_to_proto)
-            .collect(),
+        directives: table.directives().values().map(directive_to_proto).collect(),
         digest: table.digest(),
     };
     envelope::seal(Kind::Table, &message.encode_to_vec())
@@ -35,12 +31,7 @@ pub(crate) fn encode(table: &PlacementTable) -> Bytes {
 pub(crate) fn decode(frame: &[u8]) -> Result<PlacementTable, DecodeFault> {
     let message: proto::Table = open_message(frame, Kind::Table)?;
     let buckets = Buckets::from_arrays(message.bucket_zones.to_vec(), message.bucket_epochs)
-        .ok_or_else(|| {
-            invalid(
-                "table.bucket_zones",
-                "not one owner and epoch for each bucket",
-            )
-        })?;
+        .ok_or_else(|| invalid("table.bucket_zones", "not one owner and epoch for each bucket"))?;
     let homes = exceptions("table.exceptions", message.exceptions)?;
     let directives = bounded("table.directives", message.directives, DIRECTIVES_MAX)?
         .into_iter()
@@ -50,17 +41,12 @@ pub(crate) fn decode(frame: &[u8]) -> Result<PlacementTable, DecodeFault> {
         created_ms: message.created_ms,
         facts: facts::from_proto(require("table.facts", message.facts)?)?,
         buckets,
-        exceptions: bounded("table.exceptions", homes, EXCEPTIONS_MAX)?
-            .into_iter()
-            .collect(),
+        exceptions: bounded("table.exceptions", homes, EXCEPTIONS_MAX)?.into_iter().collect(),
         directives: directives.collect::<Result<_, _>>()?,
     };
     let table = draft.seal().map_err(DecodeFault::Table)?;
     if table.digest() != message.digest {
-        return Err(DecodeFault::Digest {
-            found: table.digest(),
-            expected: message.digest,
-        });
+        return Err(DecodeFault::Digest { found: table.digest(), expected: message.digest });
     }
     Ok(table)
 }

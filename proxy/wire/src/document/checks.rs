@@ -20,10 +20,7 @@ pub(super) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(super) fn new(zones: &[Reader<'a>]) -> Self {
-        let mut scope = Self {
-            zones: zones.len(),
-            ..Self::default()
-        };
+        let mut scope = Self { zones: zones.len(), ..Self::default() };
         for (zone, id) in zones.iter().zip(0_u8..) {
             if let Some((_, name)) = name_of(zone) {
                 if scope.ids.contains_key(name) {
@@ -87,10 +84,7 @@ impl Routes {
             at.fault(problem, remedy);
             return false;
         }
-        let claim = Claim {
-            service: service.to_owned(),
-            place: at.place(),
-        };
+        let claim = Claim { service: service.to_owned(), place: at.place() };
         self.taken.insert(key, claim);
         true
     }
@@ -118,10 +112,7 @@ pub(super) fn duplicate_names(items: &[Reader<'_>], what: &str) {
 /// Tells every zone without endpoints where some service has none of its own either.
 pub(super) fn unserved_zones(zones: &[Reader<'_>], services: &[Reader<'_>]) {
     for zone in zones {
-        if !zone
-            .child("endpoints")
-            .is_none_or(|list| list.is_null() || list.is_empty_list())
-        {
+        if !zone.child("endpoints").is_none_or(|list| list.is_null() || list.is_empty_list()) {
             continue;
         }
         let name = name_of(zone).map_or("", |(_, name)| name);

@@ -89,11 +89,7 @@ impl Faults {
         let noun = if total == 1 { "fault" } else { "faults" };
         let _ = match self.more {
             0 => writeln!(text, "{total} {noun} in {}", printable(file)),
-            more => writeln!(
-                text,
-                "{total} {noun} in {}, {more} not shown",
-                printable(file)
-            ),
+            more => writeln!(text, "{total} {noun} in {}, {more} not shown", printable(file)),
         };
         text
     }
@@ -251,18 +247,13 @@ impl Sink {
                 fault.snippet = Some(snippet(line, fault.column, fault.width));
             }
         }
-        Faults {
-            list,
-            more: self.more.get(),
-        }
+        Faults { list, more: self.more.get() }
     }
 }
 
 /// Cuts a source line around the column, which counts characters from 1.
 fn snippet(line: &str, column: u32, width: u32) -> Snippet {
-    let column = usize::try_from(column)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(1);
+    let column = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(1);
     let start = column.saturating_sub(SNIPPET_CHARS_MAX * 2 / 3);
     let shown: String = line.chars().skip(start).take(SNIPPET_CHARS_MAX).collect();
     let text = printable(&shown);
@@ -270,11 +261,7 @@ fn snippet(line: &str, column: u32, width: u32) -> Snippet {
     let indent = (column - start).min(chars);
     let width = usize::try_from(width).unwrap_or(usize::MAX);
     let width = width.clamp(1, (chars - indent).max(1));
-    Snippet {
-        text: text.trim_end().to_owned(),
-        indent,
-        width,
-    }
+    Snippet { text: text.trim_end().to_owned(), indent, width }
 }
 
 /// A value for people: printable and short.

@@ -19,18 +19,16 @@ pub(super) const ACTS: [(&str, Act); 2] = [("shadow", Act::Shadow), ("on", Act::
 pub(super) fn policy(reader: &Reader<'_>) -> Option<Policy> {
     let usual = Policy::default();
     reader.map(|map| {
-        let affinity_threshold = map.or("affinity_threshold", usual.affinity_threshold, |r| {
-            narrow(r.whole(0..=1_000)?)
-        });
+        let affinity_threshold =
+            map.or("affinity_threshold", usual.affinity_threshold, |r| narrow(r.whole(0..=1_000)?));
         let act = map.or("act", usual.act, |r| r.word(&ACTS));
         let place_header = map.optional("place_header", syntax::header);
         let held = map.find("hold");
         let hold = held.as_ref().and_then(hold).unwrap_or(usual.hold);
         let cut = map.or("cut", usual.cut, cut);
         let moves = map.or("moves", usual.moves, moves);
-        let currency_us = map.or("currency_ms", usual.currency_us, |r| {
-            r.decimal(3, CURRENCY_US_MAX)
-        });
+        let currency_us =
+            map.or("currency_ms", usual.currency_us, |r| r.decimal(3, CURRENCY_US_MAX));
         if hold.ms_max < cut.freeze_ms_max {
             held.as_ref().unwrap_or(map.itself()).fault(
                 format!(
@@ -40,15 +38,7 @@ pub(super) fn policy(reader: &Reader<'_>) -> Option<Policy> {
                 "raise `hold.wait_max` or lower `cut.freeze_max`",
             );
         }
-        Some(Policy {
-            affinity_threshold,
-            act,
-            place_header,
-            hold,
-            cut,
-            moves,
-            currency_us,
-        })
+        Some(Policy { affinity_threshold, act, place_header, hold, cut, moves, currency_us })
     })
 }
 
@@ -62,9 +52,7 @@ fn hold(reader: &Reader<'_>) -> Option<HoldLimits> {
             requests_total: map.or("requests_total", usual.requests_total, |r| {
                 narrow(r.whole(0..=u64::from(u32::MAX))?)
             }),
-            bytes_total: map.or("bytes_total", usual.bytes_total, |r| {
-                r.bytes(0..=HELD_BYTES_MAX)
-            }),
+            bytes_total: map.or("bytes_total", usual.bytes_total, |r| r.bytes(0..=HELD_BYTES_MAX)),
             ms_max: map.or("wait_max", usual.ms_max, timeout),
         })
     })
@@ -75,9 +63,8 @@ fn cut(reader: &Reader<'_>) -> Option<CutLimits> {
     reader.map(|map| {
         Some(CutLimits {
             freeze_ms_max: map.or("freeze_max", usual.freeze_ms_max, timeout),
-            gap_wait_ms: map.or("gap_wait", usual.gap_wait_ms, |r| {
-                narrow(r.millis(0..=GAP_WAIT_MS_MAX)?)
-            }),
+            gap_wait_ms: map
+                .or("gap_wait", usual.gap_wait_ms, |r| narrow(r.millis(0..=GAP_WAIT_MS_MAX)?)),
             rounds_max: map.or("rounds_max", usual.rounds_max, |r| narrow(r.whole(0..=64)?)),
         })
     })
@@ -87,18 +74,15 @@ fn moves(reader: &Reader<'_>) -> Option<MoveLimits> {
     let usual = MoveLimits::default();
     reader.map(|map| {
         Some(MoveLimits {
-            per_minute: map.or("per_minute", usual.per_minute, |r| {
-                narrow(r.whole(0..=u64::from(u32::MAX))?)
-            }),
+            per_minute: map
+                .or("per_minute", usual.per_minute, |r| narrow(r.whole(0..=u64::from(u32::MAX))?)),
             concurrent_per_pair: map.or("concurrent_per_pair", usual.concurrent_per_pair, |r| {
                 narrow(r.whole(1..=u64::from(u16::MAX))?)
             }),
-            residence_ms_min: map.or("residence_min", usual.residence_ms_min, |r| {
-                r.millis(0..=RESIDENCE_MS_MAX)
-            }),
-            regret_percent: map.or("regret", usual.regret_percent, |r| {
-                narrow(r.percent(0..=10_000)?)
-            }),
+            residence_ms_min: map
+                .or("residence_min", usual.residence_ms_min, |r| r.millis(0..=RESIDENCE_MS_MAX)),
+            regret_percent: map
+                .or("regret", usual.regret_percent, |r| narrow(r.percent(0..=10_000)?)),
         })
     })
 }

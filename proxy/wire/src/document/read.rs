@@ -28,12 +28,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(node: &'a Node, sink: &'a Sink) -> Self {
-        Self {
-            node,
-            path: Path::default(),
-            sink,
-            concealed: false,
-        }
+        Self { node, path: Path::default(), sink, concealed: false }
     }
 
     /// The value as it stands in the tree.
@@ -71,21 +66,11 @@ impl<'a> Reader<'a> {
     }
 
     fn tell(&self, value: Option<String>, problem: String, remedy: String) {
-        self.sink.add(
-            self.node.at,
-            &self.path,
-            value,
-            self.concealed,
-            problem,
-            remedy,
-        );
+        self.sink.add(self.node.at, &self.path, value, self.concealed, problem, remedy);
     }
 
     fn not_due(&self, due: &str, remedy: impl Into<String>) {
-        self.fault(
-            format!("{due} is due here, not {}", self.node.kind()),
-            remedy,
-        );
+        self.fault(format!("{due} is due here, not {}", self.node.kind()), remedy);
     }
 
     /// Whether nothing stands here (`null`, `~` or a key without a value).
@@ -106,10 +91,7 @@ impl<'a> Reader<'a> {
         let Value::Map(entries) = &self.node.value else {
             return None;
         };
-        entries
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| self.entry(entry).value)
+        entries.iter().find(|entry| entry.key == key).map(|entry| self.entry(entry).value)
     }
 
     /// Text. A number or `true` is a fault whose remedy is quotes.
@@ -172,17 +154,10 @@ impl<'a> Reader<'a> {
             return None;
         };
         if items.len() > max {
-            self.fault(
-                format!("has too many items: {}", items.len()),
-                format!("keep to {max}"),
-            );
+            self.fault(format!("has too many items: {}", items.len()), format!("keep to {max}"));
             return None;
         }
-        let item = |(index, node)| Self {
-            node,
-            path: self.path.index(index),
-            ..self.clone()
-        };
+        let item = |(index, node)| Self { node, path: self.path.index(index), ..self.clone() };
         Some(items.iter().enumerate().map(item).collect())
     }
 
@@ -197,10 +172,7 @@ impl<'a> Reader<'a> {
     pub fn named(&self, max: usize) -> Option<Vec<Named<'a>>> {
         let entries = self.entries()?;
         if entries.len() > max {
-            self.fault(
-                format!("has too many keys: {}", entries.len()),
-                format!("keep to {max}"),
-            );
+            self.fault(format!("has too many keys: {}", entries.len()), format!("keep to {max}"));
             return None;
         }
         Some(entries.iter().map(|entry| self.entry(entry)).collect())
@@ -246,10 +218,7 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 let words = either(words.iter().copied());
-                self.not_due(
-                    "a word or a map with one key",
-                    format!("write one of {words}"),
-                );
+                self.not_due("a word or a map with one key", format!("write one of {words}"));
             }
         }
         None
@@ -264,16 +233,8 @@ impl<'a> Reader<'a> {
     }
 
     fn entry(&self, entry: &'a Entry) -> Named<'a> {
-        let value = Self {
-            node: &entry.value,
-            path: self.path.key(&entry.key),
-            ..self.clone()
-        };
-        Named {
-            key: &entry.key,
-            value,
-            at: entry.at,
-        }
+        let value = Self { node: &entry.value, path: self.path.key(&entry.key), ..self.clone() };
+        Named { key: &entry.key, value, at: entry.at }
     }
 
     /// Tells every key given twice in this value and below.
@@ -296,12 +257,7 @@ impl<'a> Reader<'a> {
             Value::Seq(items) => {
                 for (index, node) in items.iter().enumerate() {
                     let path = self.path.index(index);
-                    Self {
-                        node,
-                        path,
-                        ..self.clone()
-                    }
-                    .tell_duplicates();
+                    Self { node, path, ..self.clone() }.tell_duplicates();
                 }
             }
             _ => {}

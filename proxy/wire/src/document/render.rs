@@ -16,28 +16,17 @@ use crate::zone::{Capacity, Endpoint, Place, Price, UpstreamProtocol, Zone};
 type Fields = Vec<(&'static str, Node)>;
 
 pub(super) fn document(document: &Document) -> Node {
-    let Document {
-        zones,
-        services,
-        places,
-        policy: rules,
-    } = document;
+    let Document { zones, services, places, policy: rules } = document;
     Node::map([
         ("zones", Node::list(zones.iter().map(zone))),
-        (
-            "services",
-            Node::list(services.iter().map(|s| service(s, zones))),
-        ),
+        ("services", Node::list(services.iter().map(|s| service(s, zones)))),
         ("places", Node::list(places.iter().map(|p| place(p, zones)))),
         ("policy", policy(rules)),
     ])
 }
 
 fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> Node {
-    let word = words
-        .iter()
-        .find(|(_, other)| other == value)
-        .map(|(word, _)| *word);
+    let word = words.iter().find(|(_, other)| other == value).map(|(word, _)| *word);
     Node::text(word.unwrap_or_default())
 }
 
@@ -57,10 +46,8 @@ fn zone(zone: &Zone) -> Node {
     let mut fields: Fields = vec![("name", Node::text(&zone.name))];
     if let Some(location) = zone.location {
         let degrees = [location.lat_udeg, location.lon_udeg];
-        fields.push((
-            "location",
-            Node::list(degrees.map(|udeg| Node::decimal(i64::from(udeg), 6))),
-        ));
+        fields
+            .push(("location", Node::list(degrees.map(|udeg| Node::decimal(i64::from(udeg), 6)))));
     }
     if !zone.endpoints.is_empty() {
         fields.push(("endpoints", endpoints(&zone.endpoints)));
@@ -79,11 +66,7 @@ fn zone(zone: &Zone) -> Node {
 
 fn endpoints(endpoints: &[Endpoint]) -> Node {
     Node::list(endpoints.iter().map(|endpoint| {
-        let Endpoint {
-            address,
-            weight,
-            protocol,
-        } = endpoint;
+        let Endpoint { address, weight, protocol } = endpoint;
         if *weight == WEIGHT_DEFAULT && *protocol == UpstreamProtocol::default() {
             return Node::text(address);
         }
@@ -102,9 +85,7 @@ fn capacity(capacity: &Capacity) -> Fields {
         stated(capacity.cpu_milli, "cpu", |n| decimal(n, 3)),
         stated(capacity.memory_bytes, "memory", bytes),
         stated(capacity.storage_iops, "storage_iops", Node::int),
-        stated(capacity.bandwidth_bps, "bandwidth", |n| {
-            Node::text(RATE.write(n))
-        }),
+        stated(capacity.bandwidth_bps, "bandwidth", |n| Node::text(RATE.write(n))),
     ]
     .into_iter()
     .flatten()
@@ -124,11 +105,7 @@ fn price(price: &Price) -> Fields {
 }
 
 fn place(place: &Place, zones: &[Zone]) -> Node {
-    let known = place
-        .rtt_us
-        .iter()
-        .zip(zones)
-        .filter(|(us, _)| **us != u32::MAX);
+    let known = place.rtt_us.iter().zip(zones).filter(|(us, _)| **us != u32::MAX);
     let rtt: Vec<(&str, Node)> = known
         .map(|(us, zone)| (zone.name.as_str(), Node::text(TIME.write(u64::from(*us)))))
         .collect();
@@ -234,24 +211,16 @@ fn limits(limits: &TrafficLimits) -> Node {
 }
 
 fn policy(policy: &Policy) -> Node {
-    let Policy {
-        hold, cut, moves, ..
-    } = policy;
+    let Policy { hold, cut, moves, .. } = policy;
     let mut fields: Fields = vec![
-        (
-            "affinity_threshold",
-            Node::int(u64::from(policy.affinity_threshold)),
-        ),
+        ("affinity_threshold", Node::int(u64::from(policy.affinity_threshold))),
         ("act", word(&ACTS, &policy.act)),
     ];
     if let Some(header) = &policy.place_header {
         fields.push(("place_header", Node::text(header)));
     }
     let hold = Node::map([
-        (
-            "requests_per_session",
-            Node::int(u64::from(hold.requests_per_session)),
-        ),
+        ("requests_per_session", Node::int(u64::from(hold.requests_per_session))),
         ("requests_total", Node::int(u64::from(hold.requests_total))),
         ("bytes_total", bytes(hold.bytes_total)),
         ("wait_max", millis(hold.ms_max)),
@@ -263,15 +232,9 @@ fn policy(policy: &Policy) -> Node {
     ]);
     let moves = Node::map([
         ("per_minute", Node::int(u64::from(moves.per_minute))),
-        (
-            "concurrent_per_pair",
-            Node::int(u64::from(moves.concurrent_per_pair)),
-        ),
+        ("concurrent_per_pair", Node::int(u64::from(moves.concurrent_per_pair))),
         ("residence_min", millis(moves.residence_ms_min)),
-        (
-            "regret",
-            Node::text(SHARE.write(u64::from(moves.regret_percent))),
-        ),
+        ("regret", Node::text(SHARE.write(u64::from(moves.regret_percent)))),
     ]);
     fields.extend([("hold", hold), ("cut", cut), ("moves", moves)]);
     fields.push(("currency_ms", decimal(policy.currency_us, 3)));

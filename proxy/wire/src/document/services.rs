@@ -16,11 +16,8 @@ const BODY_BYTES_MAX: u64 = 1 << 40;
 const REPLAY_BYTES_MAX: u64 = 1 << 30;
 const STATE_BYTES_MAX: u64 = 1 << 40;
 
-pub(super) const LONG_LIVED: [(&str, LongLived); 3] = [
-    ("carry", LongLived::Carry),
-    ("reconnect", LongLived::Reconnect),
-    ("drain", LongLived::Drain),
-];
+pub(super) const LONG_LIVED: [(&str, LongLived); 3] =
+    [("carry", LongLived::Carry), ("reconnect", LongLived::Reconnect), ("drain", LongLived::Drain)];
 
 pub(super) fn service(
     reader: &Reader<'_>,
@@ -28,11 +25,7 @@ pub(super) fn service(
     routes: &mut Routes,
 ) -> Option<Service> {
     reader.map(|map| {
-        let named = map.required(
-            "name",
-            "name the service, such as `name: shop`",
-            syntax::name,
-        );
+        let named = map.required("name", "name the service, such as `name: shop`", syntax::name);
         let tenant = map.or("tenant", TENANT_DEFAULT.to_owned(), syntax::name);
         let called = named.clone().unwrap_or_else(|| map.itself().place());
         let matches = match map.find("match") {
@@ -76,10 +69,7 @@ fn state(reader: &Reader<'_>) -> Option<StateSpec> {
         ("hooks", None) => Some(StateSpec::Hooks(Hooks::default())),
         ("hooks", Some(inner)) => hooks(&inner).map(StateSpec::Hooks),
         (_, Some(inner)) => {
-            inner.fault(
-                format!("`{kind}` takes no settings"),
-                format!("write `state: {kind}`"),
-            );
+            inner.fault(format!("`{kind}` takes no settings"), format!("write `state: {kind}`"));
             None
         }
         ("memory", None) => Some(StateSpec::Memory),
@@ -88,11 +78,7 @@ fn state(reader: &Reader<'_>) -> Option<StateSpec> {
 }
 
 fn hooks(reader: &Reader<'_>) -> Option<Hooks> {
-    let Hooks {
-        path,
-        timeout_ms,
-        state_bytes_max,
-    } = Hooks::default();
+    let Hooks { path, timeout_ms, state_bytes_max } = Hooks::default();
     reader.map(|map| {
         Some(Hooks {
             path: map.or("path", path, syntax::path),
@@ -102,26 +88,13 @@ fn hooks(reader: &Reader<'_>) -> Option<Hooks> {
     })
 }
 
-impl Default for Hooks {
-    fn default() -> Self {
-        Self {
-            path: "/homing/state".to_owned(),
-            timeout_ms: 2_000,
-            state_bytes_max: 16 << 20,
-        }
-    }
-}
-
 fn endpoints(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<Vec<(ZoneId, Vec<Endpoint>)>> {
     let mut own = Vec::new();
     for entry in reader.named(ZONES_MAX)? {
         let zone = scope.zone(&entry);
         let listed = zones::endpoints(&entry.value);
         if listed.as_ref().is_some_and(Vec::is_empty) && entry.value.is_empty_list() {
-            entry.fault(
-                "lists no endpoints",
-                "list one, or take the zone out to use the zone's",
-            );
+            entry.fault("lists no endpoints", "list one, or take the zone out to use the zone's");
         }
         if let (Some(zone), Some(listed)) = (zone, listed) {
             own.push((zone, listed));
@@ -139,13 +112,7 @@ fn health(reader: &Reader<'_>) -> Option<HealthCheck> {
         let timeout_ms = map.or("timeout", 1_000, timeout);
         let fall = map.or("fall", 3, streak);
         let rise = map.or("rise", 2, streak);
-        Some(HealthCheck {
-            path: path?,
-            interval_ms,
-            timeout_ms,
-            fall,
-            rise,
-        })
+        Some(HealthCheck { path: path?, interval_ms, timeout_ms, fall, rise })
     })
 }
 
@@ -153,12 +120,9 @@ fn limits(reader: &Reader<'_>) -> Option<TrafficLimits> {
     let usual = TrafficLimits::default();
     reader.map(|map| {
         Some(TrafficLimits {
-            body_bytes_max: map.or("body", usual.body_bytes_max, |r| {
-                r.bytes(0..=BODY_BYTES_MAX)
-            }),
-            replay_bytes_max: map.or("replay", usual.replay_bytes_max, |r| {
-                narrow(r.bytes(0..=REPLAY_BYTES_MAX)?)
-            }),
+            body_bytes_max: map.or("body", usual.body_bytes_max, |r| r.bytes(0..=BODY_BYTES_MAX)),
+            replay_bytes_max: map
+                .or("replay", usual.replay_bytes_max, |r| narrow(r.bytes(0..=REPLAY_BYTES_MAX)?)),
             connect_timeout_ms: map.or("connect_timeout", usual.connect_timeout_ms, timeout),
             response_timeout_ms: map.or("response_timeout", usual.response_timeout_ms, timeout),
             client_timeout_ms: map.or("client_timeout", usual.client_timeout_ms, timeout),

@@ -18,18 +18,12 @@ const IDLE_MS_MAX: u64 = 365 * 24 * 3_600_000;
 /// Deepest path segment a key may stand in.
 const SEGMENT_MAX: u64 = 63;
 
-pub(super) const SAME_SITES: [(&str, SameSite); 3] = [
-    ("lax", SameSite::Lax),
-    ("strict", SameSite::Strict),
-    ("none", SameSite::None),
-];
+pub(super) const SAME_SITES: [(&str, SameSite); 3] =
+    [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
 
 /// Every request, for a service that states no `match`.
 pub(super) fn any() -> Match {
-    Match {
-        hosts: Vec::new(),
-        path_prefix: "/".to_owned(),
-    }
+    Match { hosts: Vec::new(), path_prefix: "/".to_owned() }
 }
 
 /// Reads `match` and notes its routes.
@@ -42,9 +36,7 @@ pub(super) fn matches<'a>(
         let path = map.or("path", "/".to_owned(), |r| Some(prefix(&syntax::path(r)?)));
         let mut hosts = Vec::new();
         let listed = map.find("hosts");
-        let items = listed
-            .as_ref()
-            .map(|list| list.items(HOSTS_PER_SERVICE_MAX));
+        let items = listed.as_ref().map(|list| list.items(HOSTS_PER_SERVICE_MAX));
         for item in items.iter().flatten().flatten() {
             if let Some(host) = syntax::matched_host(item)
                 && routes.take(&host, &path, service, item)
@@ -56,10 +48,7 @@ pub(super) fn matches<'a>(
         if items.is_none_or(|items| items.is_some_and(|items| items.is_empty())) {
             routes.take("", &path, service, map.itself());
         }
-        Some(Match {
-            hosts,
-            path_prefix: path,
-        })
+        Some(Match { hosts, path_prefix: path })
     })
 }
 
@@ -73,16 +62,9 @@ fn prefix(path: &str) -> String {
 
 pub(super) fn session(reader: &Reader<'_>) -> Option<SessionSource> {
     reader.map(|map| {
-        let from = map.required(
-            "from",
-            "write `from: [{cookie: __Host-homing}]`",
-            key_sources,
-        );
+        let from = map.required("from", "write `from: [{cookie: __Host-homing}]`", key_sources);
         let idle_ms = map.or("idle", IDLE_MS_DEFAULT, |r| r.millis(1..=IDLE_MS_MAX));
-        Some(SessionSource {
-            from: from?,
-            idle_ms,
-        })
+        Some(SessionSource { from: from?, idle_ms })
     })
 }
 
@@ -90,10 +72,7 @@ fn key_sources(reader: &Reader<'_>) -> Option<Vec<KeySource>> {
     let mut sources: Vec<KeySource> = Vec::new();
     let items = reader.items(KEY_SOURCES_MAX)?;
     if items.is_empty() {
-        reader.fault(
-            "names no source of the session key",
-            "write [{cookie: __Host-homing}]",
-        );
+        reader.fault("names no source of the session key", "write [{cookie: __Host-homing}]");
         return None;
     }
     for item in &items {
@@ -104,10 +83,7 @@ fn key_sources(reader: &Reader<'_>) -> Option<Vec<KeySource>> {
         if sources.contains(&source) {
             item.fault("is listed twice", "keep one");
         } else if is_cookie && sources.iter().any(|s| matches!(s, KeySource::Cookie(_))) {
-            item.fault(
-                "is a second cookie",
-                "keep one: minted keys are set in one cookie",
-            );
+            item.fault("is a second cookie", "keep one: minted keys are set in one cookie");
         } else {
             sources.push(source);
         }
@@ -134,16 +110,10 @@ fn key_source(reader: &Reader<'_>) -> Option<KeySource> {
         return None;
     };
     match kind {
-        "header" => Some(KeySource::Header {
-            name: syntax::header(&inner)?,
-        }),
+        "header" => Some(KeySource::Header { name: syntax::header(&inner)? }),
         "jwt" => jwt(&inner),
-        "path" => Some(KeySource::PathSegment {
-            index: narrow(inner.whole(0..=SEGMENT_MAX)?)?,
-        }),
-        _ => Some(KeySource::Query {
-            name: syntax::label(&inner)?,
-        }),
+        "path" => Some(KeySource::PathSegment { index: narrow(inner.whole(0..=SEGMENT_MAX)?)? }),
+        _ => Some(KeySource::Query { name: syntax::label(&inner)? }),
     }
 }
 
@@ -153,16 +123,10 @@ fn jwt(reader: &Reader<'_>) -> Option<KeySource> {
         return reader.map(|map| {
             let claim = map.required("claim", "write `claim: sub`", syntax::label);
             let key_id = map.or("key", key_id, syntax::label);
-            Some(KeySource::JwtClaim {
-                claim: claim?,
-                key_id,
-            })
+            Some(KeySource::JwtClaim { claim: claim?, key_id })
         });
     }
-    Some(KeySource::JwtClaim {
-        claim: syntax::label(reader)?,
-        key_id,
-    })
+    Some(KeySource::JwtClaim { claim: syntax::label(reader)?, key_id })
 }
 
 fn cookie(reader: &Reader<'_>) -> Option<CookieSpec> {
@@ -173,11 +137,7 @@ fn cookie(reader: &Reader<'_>) -> Option<CookieSpec> {
 }
 
 fn host_cookie(name: String) -> CookieSpec {
-    CookieSpec {
-        name,
-        same_site: SameSite::default(),
-        secure: true,
-    }
+    CookieSpec { name, same_site: SameSite::default(), secure: true }
 }
 
 fn cookie_map(map: &mut MapReader<'_>) -> Option<CookieSpec> {
@@ -202,9 +162,5 @@ fn cookie_map(map: &mut MapReader<'_>) -> Option<CookieSpec> {
             );
         }
     }
-    Some(CookieSpec {
-        name,
-        same_site,
-        secure,
-    })
+    Some(CookieSpec { name, same_site, secure })
 }

@@ -28,11 +28,7 @@ pub(super) fn name(reader: &Reader<'_>) -> Option<String> {
         return Some(text.to_owned());
     }
     let tame = |c: char| {
-        if allowed(c.to_ascii_lowercase() as u8) {
-            c
-        } else {
-            '-'
-        }
+        if allowed(c.to_ascii_lowercase() as u8) { c } else { '-' }
     };
     let near: String = text.chars().take(NAME_BYTES_MAX).map(tame).collect();
     let remedy = match near.trim_matches('-').to_ascii_lowercase() {
@@ -61,9 +57,7 @@ pub(super) fn place_name(reader: &Reader<'_>) -> Option<String> {
 /// A text of visible ASCII for a claim, a key id or a query parameter.
 pub(super) fn label(reader: &Reader<'_>) -> Option<String> {
     let text = reader.text()?;
-    let visible = text
-        .bytes()
-        .all(|b| b.is_ascii_graphic() && !matches!(b, b'&' | b'='));
+    let visible = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'&' | b'='));
     if (1..=NAME_BYTES_MAX).contains(&text.len()) && visible {
         return Some(text.to_owned());
     }
@@ -92,10 +86,7 @@ pub(super) fn token(reader: &Reader<'_>) -> Option<String> {
 pub(super) fn header(reader: &Reader<'_>) -> Option<String> {
     let name = token(reader)?.to_ascii_lowercase();
     if HOP_BY_HOP.contains(&name.as_str()) {
-        reader.fault(
-            "belongs to one connection, not to a client",
-            "name another header",
-        );
+        reader.fault("belongs to one connection, not to a client", "name another header");
         return None;
     }
     if name.starts_with("homing-") {
@@ -111,14 +102,9 @@ pub(super) fn header(reader: &Reader<'_>) -> Option<String> {
 /// A path or path prefix: absolute, printable, without query and fragment.
 pub(super) fn path(reader: &Reader<'_>) -> Option<String> {
     let text = reader.text()?;
-    let visible = text
-        .bytes()
-        .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
+    let visible = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
     if !text.starts_with('/') {
-        reader.fault(
-            "is not an absolute path",
-            format!("begin it with `/`: `/{text}`"),
-        );
+        reader.fault("is not an absolute path", format!("begin it with `/`: `/{text}`"));
     } else if text.len() > PATH_BYTES_MAX {
         reader.fault("is too long", format!("keep to {PATH_BYTES_MAX} bytes"));
     } else if !visible {
@@ -138,15 +124,8 @@ pub(super) fn address(reader: &Reader<'_>) -> Option<String> {
     let example = "write host:port, such as `10.0.0.1:8080` or `[::1]:8080`";
     if let Some((scheme, rest)) = text.split_once("://") {
         let rest = rest.split('/').next().unwrap_or_default();
-        let protocol = if scheme == "https" {
-            ", protocol: tls"
-        } else {
-            ""
-        };
-        reader.fault(
-            "is a URL, not an address",
-            format!("write {{address: {rest}{protocol}}}"),
-        );
+        let protocol = if scheme == "https" { ", protocol: tls" } else { "" };
+        reader.fault("is a URL, not an address", format!("write {{address: {rest}{protocol}}}"));
         return None;
     }
     let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| is_host(host)) else {
@@ -162,10 +141,7 @@ pub(super) fn address(reader: &Reader<'_>) -> Option<String> {
     if digits && port.parse::<u16>().is_ok_and(|port| port > 0) {
         return Some(text.to_owned());
     }
-    reader.fault(
-        "has no valid port",
-        format!("write `{host}:` and a port from 1 to 65535"),
-    );
+    reader.fault("has no valid port", format!("write `{host}:` and a port from 1 to 65535"));
     None
 }
 
@@ -192,9 +168,7 @@ pub(super) fn matched_host(reader: &Reader<'_>) -> Option<String> {
 /// A DNS name, an IPv4 address, or an IPv6 address in brackets.
 fn is_host(text: &str) -> bool {
     if let Some(inner) = text.strip_prefix('[') {
-        return inner
-            .strip_suffix(']')
-            .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
+        return inner.strip_suffix(']').is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
     }
     let label = |label: &str| {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';

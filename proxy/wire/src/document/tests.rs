@@ -26,11 +26,7 @@ fn fault(more: &str) -> (String, String, String) {
     let faults = faults(&format!("{SMALLEST}{more}"));
     assert_eq!(faults.list().len(), 1, "{faults}");
     let fault = &faults.list()[0];
-    (
-        fault.path.clone(),
-        fault.problem.clone(),
-        fault.remedy.clone(),
-    )
+    (fault.path.clone(), fault.problem.clone(), fault.remedy.clone())
 }
 
 fn service_with(line: &str) -> String {
@@ -46,10 +42,7 @@ fn tells_many_faults_at_once_as_expected() {
     let faults = Document::parse_among(text, &["listen"]).expect_err("faults");
     let rendered = faults.render("many_faults.yaml");
     let expected = include_str!("testdata/many_faults.txt");
-    assert!(
-        rendered == expected,
-        "many_faults.txt should read:\n{rendered}"
-    );
+    assert!(rendered == expected, "many_faults.txt should read:\n{rendered}");
 }
 
 #[test]
@@ -77,35 +70,15 @@ fn a_text_that_is_not_yaml_is_one_fault_with_its_place() {
         ("zones: [", 1, 8, "cannot be read: unclosed bracket '['"),
         ("zones: 'b", 1, 8, "cannot be read: unclosed quote"),
         ("- 1", 1, 1, "a map is due here, not a list"),
-        (
-            "a: 1\n---\nb: 1\n",
-            2,
-            1,
-            "cannot be read: holds more than one document",
-        ),
-        (
-            "x: *nowhere",
-            1,
-            4,
-            "cannot be read: alias references unknown anchor",
-        ),
-        (
-            "{\"zones\": []",
-            1,
-            1,
-            "cannot be read: unclosed bracket '{'",
-        ),
+        ("a: 1\n---\nb: 1\n", 2, 1, "cannot be read: holds more than one document"),
+        ("x: *nowhere", 1, 4, "cannot be read: alias references unknown anchor"),
+        ("{\"zones\": []", 1, 1, "cannot be read: unclosed bracket '{'"),
     ];
     for (text, line, column, problem) in cases {
         let faults = faults(text);
         let fault = &faults.list()[0];
         assert_eq!(
-            (
-                faults.list().len(),
-                fault.line,
-                fault.column,
-                fault.problem.as_str()
-            ),
+            (faults.list().len(), fault.line, fault.column, fault.problem.as_str()),
             (1, line, column, problem),
             "{text:?}"
         );
@@ -131,19 +104,10 @@ fn bombs_are_refused_and_not_expanded() {
 
 #[test]
 fn more_faults_than_are_told_are_counted() {
-    let zones: String = (0..200)
-        .map(|n| format!("  - {{ name: z{n} }}\n"))
-        .collect();
+    let zones: String = (0..200).map(|n| format!("  - {{ name: z{n} }}\n")).collect();
     let faults = faults(&format!("zones:\n{zones}"));
-    assert_eq!(
-        (faults.list().len(), faults.more()),
-        (FAULTS_MAX, 200 - FAULTS_MAX)
-    );
-    assert!(
-        faults
-            .render("many.yaml")
-            .ends_with("200 faults in many.yaml, 100 not shown\n")
-    );
+    assert_eq!((faults.list().len(), faults.more()), (FAULTS_MAX, 200 - FAULTS_MAX));
+    assert!(faults.render("many.yaml").ends_with("200 faults in many.yaml, 100 not shown\n"));
 }
 
 #[test]
@@ -151,10 +115,7 @@ fn control_characters_do_not_reach_a_terminal() {
     let faults = faults("zones: [{name: \"a\\e[31mb\\u202e\", endpoints: [h:1]}]\nx: \u{202e}y\n");
     let plain = |c: char| c == '\n' || !c.is_control() && c != '\u{202e}';
     assert!(faults.render("a\u{1b}b").chars().all(plain), "{faults}");
-    assert_eq!(
-        faults.list()[0].value.as_deref(),
-        Some("a\u{fffd}[31mb\u{fffd}")
-    );
+    assert_eq!(faults.list()[0].value.as_deref(), Some("a\u{fffd}[31mb\u{fffd}"));
 }
 
 #[test]
@@ -171,11 +132,7 @@ fn a_secret_is_not_shown_in_its_fault() {
     .expect_err("a fault");
     assert_eq!(faults.list()[0].path, "secrets.session_key");
     assert!(!faults.render("f").contains("hunter2"), "{faults}");
-    assert!(
-        !serde_json::to_string(faults.list())
-            .expect("json")
-            .contains("hunter2")
-    );
+    assert!(!serde_json::to_string(faults.list()).expect("json").contains("hunter2"));
 }
 
 #[test]
@@ -188,18 +145,9 @@ fn the_smallest_document_takes_the_defaults() {
     let shop = &document.services[0];
     assert_eq!(shop.limits, TrafficLimits::default());
     assert_eq!(shop.tenant, "default");
-    assert_eq!(
-        shop.matches,
-        Match {
-            hosts: vec![],
-            path_prefix: "/".to_owned()
-        }
-    );
+    assert_eq!(shop.matches, Match { hosts: vec![], path_prefix: "/".to_owned() });
     assert_eq!(shop.session.idle_ms, 24 * 3_600_000);
-    assert_eq!(
-        (shop.health.as_ref(), shop.long_lived),
-        (None, LongLived::Drain)
-    );
+    assert_eq!((shop.health.as_ref(), shop.long_lived), (None, LongLived::Drain));
 }
 
 #[test]
@@ -211,36 +159,20 @@ fn session_sources_read_short_and_long() {
     assert_eq!(faults.list()[0].problem, "is listed twice", "{faults}");
     let document = Document::parse(&text.replace(", cookie]", "]")).expect("a sound document");
     let text_of = |s: &str| s.to_owned();
-    let cookie = CookieSpec {
-        name: text_of("__Host-homing"),
-        same_site: SameSite::Lax,
-        secure: true,
-    };
+    let cookie =
+        CookieSpec { name: text_of("__Host-homing"), same_site: SameSite::Lax, secure: true };
     assert_eq!(
         document.services[0].session.from,
         [
             KeySource::Cookie(cookie),
-            KeySource::Header {
-                name: text_of("x-user")
-            },
-            KeySource::JwtClaim {
-                claim: text_of("sub"),
-                key_id: text_of("default")
-            },
-            KeySource::JwtClaim {
-                claim: text_of("uid"),
-                key_id: text_of("k2")
-            },
+            KeySource::Header { name: text_of("x-user") },
+            KeySource::JwtClaim { claim: text_of("sub"), key_id: text_of("default") },
+            KeySource::JwtClaim { claim: text_of("uid"), key_id: text_of("k2") },
             KeySource::PathSegment { index: 1 },
-            KeySource::Query {
-                name: text_of("sid")
-            },
+            KeySource::Query { name: text_of("sid") },
         ]
     );
-    assert_eq!(
-        document.services[0].state,
-        StateSpec::Hooks(Hooks::default())
-    );
+    assert_eq!(document.services[0].state, StateSpec::Hooks(Hooks::default()));
 }
 
 #[test]
@@ -248,17 +180,10 @@ fn services_may_bring_their_own_endpoints_to_an_empty_zone() {
     let zones = "zones: [{name: a, endpoints: [h:1]}, {name: b}]\n";
     let own = service_with("endpoints: {b: [h:2], a: [h:3]}");
     let document = Document::parse(&format!("{zones}{own}")).expect("every service is served");
-    let ids: Vec<ZoneId> = document.services[0]
-        .endpoints
-        .iter()
-        .map(|(zone, _)| *zone)
-        .collect();
+    let ids: Vec<ZoneId> = document.services[0].endpoints.iter().map(|(zone, _)| *zone).collect();
     assert_eq!(ids, [ZoneId(0), ZoneId(1)]);
     let lacking = faults(&format!("{zones}{}", service_with("endpoints: {a: [h:3]}")));
-    assert_eq!(
-        lacking.list()[0].problem,
-        "has no endpoints, and neither has `shop` here"
-    );
+    assert_eq!(lacking.list()[0].problem, "has no endpoints, and neither has `shop` here");
     assert_eq!(lacking.list()[0].path, "zones[1]");
 }
 
@@ -267,24 +192,15 @@ fn routes_of_every_host_overlap_too() {
     let second = "  - name: cart\n    session: {from: [{cookie: sid}]}\n    state: memory\n";
     let (path, problem, remedy) = fault(&format!("{}{second}", service_with("match: {path: /}")));
     assert_eq!(path, "services[1]");
-    assert_eq!(
-        problem,
-        "every host with path / is already the route of service `shop`"
-    );
-    assert_eq!(
-        remedy,
-        "change one of the two; the other is services[0].match (line 6)"
-    );
+    assert_eq!(problem, "every host with path / is already the route of service `shop`");
+    assert_eq!(remedy, "change one of the two; the other is services[0].match (line 6)");
     let apart = format!("{SMALLEST}{}{second}", service_with("match: {path: /shop}"));
     assert!(Document::parse(&apart).is_ok());
 }
 
 #[test]
 fn empty_and_absent_sections_are_told_where_they_matter() {
-    assert_eq!(
-        faults("services: []").list()[0].problem,
-        "there are no zones"
-    );
+    assert_eq!(faults("services: []").list()[0].problem, "there are no zones");
     assert_eq!(faults("zones: []").list()[0].path, "zones");
     assert!(Document::parse(&format!("{SMALLEST}services:\nplaces:\npolicy:\n")).is_ok());
     let none = read("data_dir: x", |top| {
@@ -304,18 +220,10 @@ fn other_sections_come_back_as_they_stand() {
     let text = format!("admin: {{address: h:1}}\n{SMALLEST}");
     let (document, others) = Document::parse_among(&text, &["admin", "listen"]).expect("ok");
     assert_eq!(document.zones.len(), 1);
-    let [(key, node)] = others.as_slice() else {
-        panic!("one other section")
-    };
-    assert_eq!(
-        (key.as_str(), node.at.line, node.at.column),
-        ("admin", 1, 8)
-    );
+    let [(key, node)] = others.as_slice() else { panic!("one other section") };
+    assert_eq!((key.as_str(), node.at.line, node.at.column), ("admin", 1, 8));
     assert!(matches!(&node.get("address").expect("there").value, Value::Str(s) if s == "h:1"));
-    assert_eq!(
-        Document::parse(&text).expect_err("not alone").list()[0].path,
-        "admin"
-    );
+    assert_eq!(Document::parse(&text).expect_err("not alone").list()[0].path, "admin");
 }
 
 #[test]
@@ -325,20 +233,12 @@ fn a_part_can_be_replaced_and_the_whole_checked() {
     let body = "{\"name\": \"home\", \"endpoints\": [\"127.0.0.1:0\"]}";
     let zones = tree.get_mut("zones").expect("zones");
     let index = zones.named("home").expect("the zone");
-    let Value::Seq(items) = &mut zones.value else {
-        panic!("a list")
-    };
+    let Value::Seq(items) = &mut zones.value else { panic!("a list") };
     items[index] = parse_node(body).expect("JSON");
     let faults = super::read_node(&tree, body, Document::read).expect_err("port 0");
     let fault = &faults.list()[0];
-    assert_eq!(
-        (fault.pointer.as_str(), fault.column),
-        ("/zones/0/endpoints/0", 32)
-    );
-    assert!(
-        faults.render("body").contains("     ^^^^^^^^^^^^^\n"),
-        "{faults}"
-    );
+    assert_eq!((fault.pointer.as_str(), fault.column), ("/zones/0/endpoints/0", 32));
+    assert!(faults.render("body").contains("     ^^^^^^^^^^^^^\n"), "{faults}");
     assert!(document.check().is_ok());
 }
 
@@ -376,9 +276,7 @@ fn the_shipped_examples_have_sound_shared_sections() {
 fn a_large_document_is_within_the_budgets() {
     let mut text = "zones:\n".to_owned();
     for n in 0..20 {
-        text.push_str(&format!(
-            "  - {{ name: z{n}, endpoints: [10.0.0.{n}:80] }}\n"
-        ));
+        text.push_str(&format!("  - {{ name: z{n}, endpoints: [10.0.0.{n}:80] }}\n"));
     }
     text.push_str("places:\n");
     for place in 0..2_000 {
@@ -390,10 +288,7 @@ fn a_large_document_is_within_the_budgets() {
     }
     let document = Document::parse(&text).unwrap_or_else(|f| panic!("{f}"));
     let json = serde_json::to_string(&document.to_node()).expect("json");
-    assert_eq!(
-        Document::parse(&json).unwrap_or_else(|f| panic!("{f}")),
-        document
-    );
+    assert_eq!(Document::parse(&json).unwrap_or_else(|f| panic!("{f}")), document);
 }
 
 // --- Round trips of arbitrary documents ---
@@ -439,22 +334,15 @@ fn zone() -> impl Strategy<Value = Zone> {
     let location = (-90_000_000..=90_000_000, -180_000_000..=180_000_000)
         .prop_map(|(lat_udeg, lon_udeg)| Location { lat_udeg, lon_udeg });
     let whole = || prop_oneof![Just(0), 0..10_000_u64, 0..=super::read::WHOLE_MAX];
-    let capacity = (
-        whole(),
-        0..=1_000_000_000_000_u64,
-        0..1_u64 << 60,
-        whole(),
-        whole(),
-    )
-        .prop_map(
-            |(sessions, cpu_milli, memory_bytes, storage_iops, bandwidth_bps)| Capacity {
-                sessions,
-                cpu_milli,
-                memory_bytes,
-                storage_iops,
-                bandwidth_bps,
-            },
-        );
+    let capacity = (whole(), 0..=1_000_000_000_000_u64, 0..1_u64 << 60, whole(), whole()).prop_map(
+        |(sessions, cpu_milli, memory_bytes, storage_iops, bandwidth_bps)| Capacity {
+            sessions,
+            cpu_milli,
+            memory_bytes,
+            storage_iops,
+            bandwidth_bps,
+        },
+    );
     let money = || prop_oneof![Just(0), 0..1_000_000_u64, 0..=1_000_000_000_000_000_u64];
     let price = (money(), money(), money()).prop_map(|(cpu, memory, egress)| Price {
         cpu_hour_micros: cpu,
@@ -462,25 +350,17 @@ fn zone() -> impl Strategy<Value = Zone> {
         egress_gib_micros: egress,
     });
     let intake = prop::sample::select(vec![Intake::Open, Intake::Draining, Intake::Closed]);
-    (
-        name(),
-        prop::option::of(location),
-        endpoints(),
-        capacity,
-        price,
-        intake,
+    (name(), prop::option::of(location), endpoints(), capacity, price, intake).prop_map(
+        |(name, location, endpoints, capacity, price, intake)| Zone {
+            name,
+            location,
+            endpoints,
+            capacity,
+            price,
+            intake,
+            shadow_price_us: 0,
+        },
     )
-        .prop_map(
-            |(name, location, endpoints, capacity, price, intake)| Zone {
-                name,
-                location,
-                endpoints,
-                capacity,
-                price,
-                intake,
-                shadow_price_us: 0,
-            },
-        )
 }
 
 fn cookie() -> impl Strategy<Value = KeySource> {
@@ -491,11 +371,7 @@ fn cookie() -> impl Strategy<Value = KeySource> {
             let forced = lower.starts_with("__host-")
                 || lower.starts_with("__secure-")
                 || same_site == SameSite::None;
-            KeySource::Cookie(CookieSpec {
-                name,
-                same_site,
-                secure: secure || forced,
-            })
+            KeySource::Cookie(CookieSpec { name, same_site, secure: secure || forced })
         },
     )
 }
@@ -507,12 +383,8 @@ fn key_sources() -> impl Strategy<Value = Vec<KeySource>> {
         (0_u8..=63).prop_map(|index| KeySource::PathSegment { index }),
         "[a-z\\[\\]#!]{1,5}".prop_map(|name| KeySource::Query { name }),
     ];
-    (
-        prop::collection::vec(others, 0..4),
-        prop::option::of(cookie()),
-        endpoint(),
-    )
-        .prop_map(|(mut sources, cookie, _)| {
+    (prop::collection::vec(others, 0..4), prop::option::of(cookie()), endpoint()).prop_map(
+        |(mut sources, cookie, _)| {
             sources.sort_by_key(|source| format!("{source:?}"));
             sources.dedup();
             sources.extend(cookie);
@@ -520,16 +392,13 @@ fn key_sources() -> impl Strategy<Value = Vec<KeySource>> {
                 sources.push(KeySource::PathSegment { index: 0 });
             }
             sources
-        })
+        },
+    )
 }
 
 fn state() -> impl Strategy<Value = StateSpec> {
     let hooks = ("/[a-z%]{0,10}", 1_u32..=86_400_000, 1..=1_u64 << 40).prop_map(
-        |(path, timeout_ms, state_bytes_max)| Hooks {
-            path,
-            timeout_ms,
-            state_bytes_max,
-        },
+        |(path, timeout_ms, state_bytes_max)| Hooks { path, timeout_ms, state_bytes_max },
     );
     prop_oneof![
         Just(StateSpec::Stateless),
@@ -540,38 +409,22 @@ fn state() -> impl Strategy<Value = StateSpec> {
 
 fn limits() -> impl Strategy<Value = TrafficLimits> {
     let ms = || prop_oneof![1_u32..10_000, 1_u32..=86_400_000];
-    (
-        0..=1_u64 << 40,
-        0_u32..=1 << 30,
-        ms(),
-        ms(),
-        ms(),
-        0_u8..=10,
+    (0..=1_u64 << 40, 0_u32..=1 << 30, ms(), ms(), ms(), 0_u8..=10).prop_map(
+        |(body_bytes_max, replay_bytes_max, connect, response, client, retries)| TrafficLimits {
+            body_bytes_max,
+            replay_bytes_max,
+            connect_timeout_ms: connect,
+            response_timeout_ms: response,
+            client_timeout_ms: client,
+            retries,
+        },
     )
-        .prop_map(
-            |(body_bytes_max, replay_bytes_max, connect, response, client, retries)| {
-                TrafficLimits {
-                    body_bytes_max,
-                    replay_bytes_max,
-                    connect_timeout_ms: connect,
-                    response_timeout_ms: response,
-                    client_timeout_ms: client,
-                    retries,
-                }
-            },
-        )
 }
 
 fn service() -> impl Strategy<Value = Service> {
     let hosts = prop::collection::btree_set("(\\*\\.)?[a-z]{1,8}\\.example", 0..3);
     let path = prop_oneof![Just("/".to_owned()), "/[a-z]{1,4}(/[a-z]{1,4}){0,2}"];
-    let health = (
-        "/[a-z]{0,4}",
-        1_u32..=86_400_000,
-        1_u32..=86_400_000,
-        1_u8..=100,
-        1_u8..=100,
-    )
+    let health = ("/[a-z]{0,4}", 1_u32..=86_400_000, 1_u32..=86_400_000, 1_u8..=100, 1_u8..=100)
         .prop_map(|(path, interval_ms, timeout_ms, fall, rise)| HealthCheck {
             path,
             interval_ms,
@@ -579,111 +432,68 @@ fn service() -> impl Strategy<Value = Service> {
             fall,
             rise,
         });
-    let long_lived = prop::sample::select(vec![
-        LongLived::Carry,
-        LongLived::Reconnect,
-        LongLived::Drain,
-    ]);
+    let long_lived =
+        prop::sample::select(vec![LongLived::Carry, LongLived::Reconnect, LongLived::Drain]);
     let session = (key_sources(), 1..=31_536_000_000_u64)
         .prop_map(|(from, idle_ms)| SessionSource { from, idle_ms });
     let own = prop::collection::btree_map(0_u8..5, endpoints(), 0..3);
     let head = (name(), name(), hosts, path, session);
-    (
-        head,
-        state(),
-        long_lived,
-        own,
-        prop::option::of(health),
-        limits(),
-    )
-        .prop_map(
-            |(
-                (name, tenant, hosts, path_prefix, session),
+    (head, state(), long_lived, own, prop::option::of(health), limits()).prop_map(
+        |((name, tenant, hosts, path_prefix, session), state, long_lived, own, health, limits)| {
+            // Zone indices are brought into range once the number of zones is known.
+            let own = own.into_iter().map(|(zone, list)| (ZoneId(zone), list));
+            Service {
+                name,
+                tenant,
+                matches: Match { hosts: hosts.into_iter().collect(), path_prefix },
+                session,
                 state,
                 long_lived,
-                own,
+                endpoints: own.collect(),
                 health,
                 limits,
-            )| {
-                // Zone indices are brought into range once the number of zones is known.
-                let own = own.into_iter().map(|(zone, list)| (ZoneId(zone), list));
-                Service {
-                    name,
-                    tenant,
-                    matches: Match {
-                        hosts: hosts.into_iter().collect(),
-                        path_prefix,
-                    },
-                    session,
-                    state,
-                    long_lived,
-                    endpoints: own.collect(),
-                    health,
-                    limits,
-                }
-            },
-        )
+            }
+        },
+    )
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    let hold = (
-        any::<u16>(),
-        any::<u32>(),
-        0..=1_u64 << 40,
-        1_u32..=86_400_000,
-    );
+    let hold = (any::<u16>(), any::<u32>(), 0..=1_u64 << 40, 1_u32..=86_400_000);
     let cut = (0_u32..=86_400_000, 0_u32..=3_600_000, 0_u8..=64);
-    let moves = (
-        any::<u32>(),
-        1_u16..,
-        0..=31_536_000_000_u64,
-        0_u16..=10_000,
-    );
+    let moves = (any::<u32>(), 1_u16.., 0..=31_536_000_000_u64, 0_u16..=10_000);
     let header = prop::option::of("x-[a-z]{1,9}");
-    (
-        0_u16..=1_000,
-        any::<bool>(),
-        header,
-        hold,
-        cut,
-        moves,
-        0..=1_000_000_000_000_u64,
-    )
-        .prop_map(
-            |(affinity_threshold, on, place_header, hold, cut, moves, currency_us)| Policy {
-                affinity_threshold,
-                act: if on { Act::On } else { Act::Shadow },
-                place_header,
-                hold: HoldLimits {
-                    requests_per_session: hold.0,
-                    requests_total: hold.1,
-                    bytes_total: hold.2,
-                    ms_max: hold.3,
-                },
-                cut: CutLimits {
-                    freeze_ms_max: cut.0.clamp(1, hold.3),
-                    gap_wait_ms: cut.1,
-                    rounds_max: cut.2,
-                },
-                moves: MoveLimits {
-                    per_minute: moves.0,
-                    concurrent_per_pair: moves.1,
-                    residence_ms_min: moves.2,
-                    regret_percent: moves.3,
-                },
-                currency_us,
+    (0_u16..=1_000, any::<bool>(), header, hold, cut, moves, 0..=1_000_000_000_000_u64).prop_map(
+        |(affinity_threshold, on, place_header, hold, cut, moves, currency_us)| Policy {
+            affinity_threshold,
+            act: if on { Act::On } else { Act::Shadow },
+            place_header,
+            hold: HoldLimits {
+                requests_per_session: hold.0,
+                requests_total: hold.1,
+                bytes_total: hold.2,
+                ms_max: hold.3,
             },
-        )
+            cut: CutLimits {
+                freeze_ms_max: cut.0.clamp(1, hold.3),
+                gap_wait_ms: cut.1,
+                rounds_max: cut.2,
+            },
+            moves: MoveLimits {
+                per_minute: moves.0,
+                concurrent_per_pair: moves.1,
+                residence_ms_min: moves.2,
+                regret_percent: moves.3,
+            },
+            currency_us,
+        },
+    )
 }
 
 fn document() -> impl Strategy<Value = Document> {
     let zones = prop::collection::vec(zone(), 1..5);
     let services = prop::collection::vec(service(), 0..4);
     let rtt = prop_oneof![Just(u32::MAX), 0..=3_600_000_000_u32];
-    let place = (
-        "[A-Za-z~:#'é ]{0,6}[A-Za-z0-9]",
-        prop::collection::vec(rtt, 5),
-    );
+    let place = ("[A-Za-z~:#'é ]{0,6}[A-Za-z0-9]", prop::collection::vec(rtt, 5));
     let places = prop::collection::vec(place, 0..5);
     (zones, services, places, policy()).prop_map(|(zones, services, places, policy)| {
         let zones = unique(zones, |zone| &mut zone.name);
@@ -705,12 +515,7 @@ fn document() -> impl Strategy<Value = Document> {
             rtt_us: rtt[..zones.len()].to_vec(),
         });
         let places = unique(places.collect(), |place| &mut place.name);
-        Document {
-            zones,
-            services,
-            places,
-            policy,
-        }
+        Document { zones, services, places, policy }
     })
 }
 

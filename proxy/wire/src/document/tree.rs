@@ -98,11 +98,7 @@ pub(super) fn parse(text: &str) -> Result<Node, NotATree> {
     serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| {
         let at = error.location().map(At::from).unwrap_or_default();
         let (problem, remedy) = plain(&error);
-        NotATree {
-            at,
-            problem,
-            remedy,
-        }
+        NotATree { at, problem, remedy }
     })
 }
 
@@ -112,18 +108,16 @@ fn plain(error: &serde_saphyr::Error) -> (String, &'static str) {
     let first = message.lines().next().unwrap_or_default();
     let end = first.find(" at line ").unwrap_or(first.len());
     match &first[..end] {
-        breach if breach.starts_with("budget breached: Documents") => (
-            "holds more than one document".to_owned(),
-            "keep what stands above the second `---`",
-        ),
+        breach if breach.starts_with("budget breached: Documents") => {
+            ("holds more than one document".to_owned(), "keep what stands above the second `---`")
+        }
         breach if breach.contains("budget breached") || breach.contains("limit exceeded") => (
             format!("is larger, deeper or more repetitive than is read: {breach}"),
             "flatten it, or write repeated parts once",
         ),
-        message => (
-            crate::limits::detail(message),
-            "see that indentation, quotes and brackets match",
-        ),
+        message => {
+            (crate::limits::detail(message), "see that indentation, quotes and brackets match")
+        }
     }
 }
 
@@ -142,10 +136,7 @@ impl Node {
     /// A value that was not read from a text.
     #[must_use]
     pub fn new(value: Value) -> Self {
-        Self {
-            value,
-            at: At::default(),
-        }
+        Self { value, at: At::default() }
     }
 
     /// Text that was not read from a text.
@@ -181,11 +172,7 @@ impl Node {
     /// A map that was not read from a text.
     #[must_use]
     pub fn map<K: Into<String>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
-        let entry = |(key, value): (K, Self)| Entry {
-            key: key.into(),
-            at: At::default(),
-            value,
-        };
+        let entry = |(key, value): (K, Self)| Entry { key: key.into(), at: At::default(), value };
         Self::new(Value::Map(entries.into_iter().map(entry).collect()))
     }
 
@@ -201,10 +188,7 @@ impl Node {
     /// As [`Node::get`], to change it.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         match &mut self.value {
-            Value::Map(entries) => entries
-                .iter_mut()
-                .find(|e| e.key == key)
-                .map(|e| &mut e.value),
+            Value::Map(entries) => entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.value),
             _ => None,
         }
     }
@@ -264,10 +248,7 @@ impl<'de> Deserialize<'de> for Node {
         if matches!(spanned.value, Value::Seq(_) | Value::Map(_)) {
             at.width = 1;
         }
-        Ok(Self {
-            value: spanned.value,
-            at,
-        })
+        Ok(Self { value: spanned.value, at })
     }
 }
 
@@ -347,11 +328,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 Value::Str(text) => text,
                 value => Node { value, at }.shown(),
             };
-            entries.push(Entry {
-                key,
-                at,
-                value: map.next_value()?,
-            });
+            entries.push(Entry { key, at, value: map.next_value()? });
         }
         Ok(Value::Map(entries))
     }

@@ -29,13 +29,7 @@ pub static TIME: Quantity = Quantity {
     ],
     usual: &["ms", "s", "m", "h"],
     zero: "0s",
-    written: &[
-        ("h", 3_600_000_000),
-        ("m", 60_000_000),
-        ("s", 1_000_000),
-        ("ms", 1_000),
-        ("us", 1),
-    ],
+    written: &[("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)],
 };
 
 /// Sizes in bytes.
@@ -149,10 +143,7 @@ impl Quantity {
     /// What is wrong with a bare number where this quantity is due.
     #[must_use]
     pub fn bare(&self, number: &str) -> Wrong {
-        self.wrong(
-            "needs its unit",
-            self.example(number.trim_start_matches(['-', '+'])),
-        )
+        self.wrong("needs its unit", self.example(number.trim_start_matches(['-', '+'])))
     }
 
     /// Writes a whole number in the unit that makes it shortest: 120,000,000 as `2m`.
@@ -161,10 +152,7 @@ impl Quantity {
         if n == 0 {
             return self.zero.to_owned();
         }
-        let exact = self
-            .written
-            .iter()
-            .filter(|(_, factor)| n.is_multiple_of(*factor));
+        let exact = self.written.iter().filter(|(_, factor)| n.is_multiple_of(*factor));
         exact
             .map(|(unit, factor)| format!("{}{unit}", n / factor))
             .min_by_key(String::len)
@@ -174,19 +162,12 @@ impl Quantity {
     /// How to write one, with the number at hand: ``write `24ms`, `24s` or `24m` ``.
     fn example(&self, number: &str) -> String {
         let number = if number.is_empty() { "1" } else { number };
-        let forms: Vec<String> = self
-            .usual
-            .iter()
-            .map(|unit| format!("{number}{unit}"))
-            .collect();
+        let forms: Vec<String> = self.usual.iter().map(|unit| format!("{number}{unit}")).collect();
         format!("write {}", either(forms.iter().map(String::as_str)))
     }
 
     fn wrong(&self, problem: &str, remedy: String) -> Wrong {
-        Wrong {
-            problem: format!("{} {problem}", self.what),
-            remedy,
-        }
+        Wrong { problem: format!("{} {problem}", self.what), remedy }
     }
 }
 

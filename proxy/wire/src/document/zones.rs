@@ -18,16 +18,10 @@ const BANDWIDTH_BPS_MAX: u64 = 1_000_000_000_000_000_000;
 /// Longest round trip, one hour.
 const RTT_US_MAX: u64 = 3_600_000_000;
 
-pub(super) const INTAKES: [(&str, Intake); 3] = [
-    ("open", Intake::Open),
-    ("draining", Intake::Draining),
-    ("closed", Intake::Closed),
-];
-pub(super) const PROTOCOLS: [(&str, UpstreamProtocol); 3] = [
-    ("h1", UpstreamProtocol::H1),
-    ("h2c", UpstreamProtocol::H2c),
-    ("tls", UpstreamProtocol::Tls),
-];
+pub(super) const INTAKES: [(&str, Intake); 3] =
+    [("open", Intake::Open), ("draining", Intake::Draining), ("closed", Intake::Closed)];
+pub(super) const PROTOCOLS: [(&str, UpstreamProtocol); 3] =
+    [("h1", UpstreamProtocol::H1), ("h2c", UpstreamProtocol::H2c), ("tls", UpstreamProtocol::Tls)];
 
 pub(super) fn zone(reader: &Reader<'_>) -> Option<Zone> {
     reader.map(|map| {
@@ -38,15 +32,7 @@ pub(super) fn zone(reader: &Reader<'_>) -> Option<Zone> {
         let price = map.or("price", Price::default(), price);
         let intake = map.or("intake", Intake::default(), |r| r.word(&INTAKES));
         let name = name?;
-        Some(Zone {
-            name,
-            location,
-            endpoints,
-            capacity,
-            price,
-            intake,
-            shadow_price_us: 0,
-        })
+        Some(Zone { name, location, endpoints, capacity, price, intake, shadow_price_us: 0 })
     })
 }
 
@@ -57,10 +43,7 @@ fn location(reader: &Reader<'_>) -> Option<Location> {
         return None;
     };
     let (lat_udeg, lon_udeg) = (lat.degrees(90), lon.degrees(180));
-    Some(Location {
-        lat_udeg: lat_udeg?,
-        lon_udeg: lon_udeg?,
-    })
+    Some(Location { lat_udeg: lat_udeg?, lon_udeg: lon_udeg? })
 }
 
 /// A list of endpoints without an address twice.
@@ -83,23 +66,13 @@ fn endpoint(reader: &Reader<'_>) -> Option<Endpoint> {
     if matches!(reader.node().value, super::tree::Value::Str(_)) {
         let address = syntax::address(reader)?;
         let protocol = UpstreamProtocol::default();
-        return Some(Endpoint {
-            address,
-            weight: WEIGHT_DEFAULT,
-            protocol,
-        });
+        return Some(Endpoint { address, weight: WEIGHT_DEFAULT, protocol });
     }
     reader.map(|map| {
         let address = map.required("address", "write `address: 10.0.0.1:8080`", syntax::address);
         let weight = map.or("weight", WEIGHT_DEFAULT, |r| narrow(r.whole(1..=1_000)?));
-        let protocol = map.or("protocol", UpstreamProtocol::default(), |r| {
-            r.word(&PROTOCOLS)
-        });
-        Some(Endpoint {
-            address: address?,
-            weight,
-            protocol,
-        })
+        let protocol = map.or("protocol", UpstreamProtocol::default(), |r| r.word(&PROTOCOLS));
+        Some(Endpoint { address: address?, weight, protocol })
     })
 }
 
@@ -140,10 +113,7 @@ pub(super) fn place(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<Place> {
             }
             Some(())
         });
-        Some(Place {
-            name: name?,
-            rtt_us,
-        })
+        Some(Place { name: name?, rtt_us })
     })
 }
 

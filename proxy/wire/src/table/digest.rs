@@ -44,9 +44,7 @@ impl Digest {
     pub(super) fn after(self, table: &PlacementTable, change: &Delta) -> Self {
         let mut sum = self.0;
         let mut swap = |old: Option<u64>, new: Option<u64>| {
-            sum = sum
-                .wrapping_sub(old.unwrap_or(0))
-                .wrapping_add(new.unwrap_or(0));
+            sum = sum.wrapping_sub(old.unwrap_or(0)).wrapping_add(new.unwrap_or(0));
         };
         if let Some(facts) = &change.facts {
             swap(Some(facts_hash(&table.facts)), Some(facts_hash(facts)));
@@ -63,20 +61,13 @@ impl Digest {
             change.removed.iter().map(|key| (*key, None)).collect();
         exceptions.extend(change.set.iter().map(|(key, home)| (*key, Some(*home))));
         for (key, home) in exceptions {
-            let old = table
-                .exceptions
-                .get(&key)
-                .map(|home| exception_hash(key, *home));
+            let old = table.exceptions.get(&key).map(|home| exception_hash(key, *home));
             swap(old, home.map(|home| exception_hash(key, home)));
         }
         let mut directives: BTreeMap<_, _> =
             change.withdrawn.iter().map(|id| (*id, None)).collect();
-        directives.extend(
-            change
-                .directives
-                .iter()
-                .map(|directive| (directive.id, Some(directive))),
-        );
+        directives
+            .extend(change.directives.iter().map(|directive| (directive.id, Some(directive))));
         for (id, directive) in directives {
             let old = table.directives.get(&id).map(directive_hash);
             swap(old, directive.map(directive_hash));

@@ -26,31 +26,15 @@ pub struct Named<'a> {
 impl Named<'_> {
     /// Tells a fault of the key itself.
     pub fn fault(&self, problem: impl Into<String>, remedy: impl Into<String>) {
-        let Reader {
-            path,
-            sink,
-            concealed,
-            ..
-        } = &self.value;
+        let Reader { path, sink, concealed, .. } = &self.value;
         let value = Some(self.key.to_owned());
-        sink.add(
-            self.at,
-            path,
-            value,
-            *concealed,
-            problem.into(),
-            remedy.into(),
-        );
+        sink.add(self.at, path, value, *concealed, problem.into(), remedy.into());
     }
 }
 
 impl<'a> MapReader<'a> {
     pub(super) fn new(reader: Reader<'a>, entries: &'a [Entry]) -> Self {
-        Self {
-            reader,
-            entries,
-            asked: Vec::new(),
-        }
+        Self { reader, entries, asked: Vec::new() }
     }
 
     /// The map as a value: its place, and where to tell faults of the whole.
@@ -95,8 +79,7 @@ impl<'a> MapReader<'a> {
         match self.find(key) {
             Some(value) => read(&value),
             None => {
-                self.reader
-                    .tell(None, format!("`{key}` is missing"), remedy.to_owned());
+                self.reader.tell(None, format!("`{key}` is missing"), remedy.to_owned());
                 None
             }
         }
@@ -118,10 +101,7 @@ impl<'a> MapReader<'a> {
             let remedy = match nearest(&entry.key, free) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if self.asked.is_empty() => "take it out".to_owned(),
-                None => format!(
-                    "take it out; known here: {}",
-                    list(self.asked.iter().copied())
-                ),
+                None => format!("take it out; known here: {}", list(self.asked.iter().copied())),
             };
             named.fault(format!("unknown field `{}`", entry.key), remedy);
         }

@@ -11,11 +11,7 @@ impl Reader<'_> {
     /// A whole number in a range.
     #[must_use]
     pub fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        let due = format!(
-            "write a whole number from {} to {}",
-            range.start(),
-            range.end()
-        );
+        let due = format!("write a whole number from {} to {}", range.start(), range.end());
         let number = match self.node.value {
             Value::Int(n) => n,
             Value::Float(_) => {
@@ -99,10 +95,7 @@ impl Reader<'_> {
         if time.is_multiple_of(1_000) {
             return Some(time / 1_000);
         }
-        self.fault(
-            "a time is finer than one ms",
-            "round it to whole milliseconds",
-        );
+        self.fault("a time is finer than one ms", "round it to whole milliseconds");
         None
     }
 
@@ -162,11 +155,7 @@ impl Reader<'_> {
         if range.contains(&n) {
             return Some(n);
         }
-        let problem = if n == 0 {
-            "may not be zero"
-        } else {
-            "is out of range"
-        };
+        let problem = if n == 0 { "may not be zero" } else { "is out of range" };
         let (least, most) = (quantity.write(*range.start()), quantity.write(*range.end()));
         self.fault(
             format!("{} here {problem}", quantity.what),

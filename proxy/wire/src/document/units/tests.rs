@@ -30,10 +30,7 @@ fn tells_what_is_wrong_and_what_to_write() {
     let told = |problem: &str, remedy: &str| (problem.to_owned(), remedy.to_owned());
     assert_eq!(
         problem(&TIME, "24"),
-        told(
-            "a time needs its unit",
-            "write `24ms`, `24s`, `24m` or `24h`"
-        )
+        told("a time needs its unit", "write `24ms`, `24s`, `24m` or `24h`")
     );
     assert_eq!(
         problem(&SIZE, "64kib"),
@@ -43,25 +40,13 @@ fn tells_what_is_wrong_and_what_to_write() {
         problem(&TIME, "0.5us"),
         told("a time is finer than one us", "round it to whole us")
     );
-    assert_eq!(
-        problem(&SIZE, "1.0000000000000000001B").0,
-        "a size is finer than one B"
-    );
+    assert_eq!(problem(&SIZE, "1.0000000000000000001B").0, "a size is finer than one B");
     assert_eq!(problem(&TIME, "-1s").0, "a time may not be negative");
     assert_eq!(problem(&TIME, "99999999999999h").0, "a time is too large");
-    assert_eq!(
-        problem(&TIME, "1.2.3s").0,
-        "a time has `1.2.3` for a number"
-    );
-    assert_eq!(
-        problem(&TIME, "soon").0,
-        "a time does not begin with a number"
-    );
+    assert_eq!(problem(&TIME, "1.2.3s").0, "a time has `1.2.3` for a number");
+    assert_eq!(problem(&TIME, "soon").0, "a time does not begin with a number");
     assert_eq!(problem(&TIME, "").0, "a time does not begin with a number");
-    assert_eq!(
-        problem(&TIME, "5parsecs").1,
-        "the units are `us`, `ms`, `s`, `m`, `h` and `d`"
-    );
+    assert_eq!(problem(&TIME, "5parsecs").1, "the units are `us`, `ms`, `s`, `m`, `h` and `d`");
 }
 
 #[test]
