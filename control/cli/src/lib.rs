@@ -13,6 +13,7 @@ pub mod args;
 pub mod command;
 pub mod demo;
 pub mod rest;
+mod sheet;
 pub mod trouble;
 
 use args::{Cli, Verb};
@@ -52,6 +53,7 @@ fn carry_out(verb: Verb) -> Result<(), Trouble> {
             follow_parent(args.exit_with_parent)?;
             block_on(command::app::run(args))
         }
+        Verb::Demo(args) => block_on(demo::run(args)),
         _ => Err(Trouble::failure("not here")),
     }
 }

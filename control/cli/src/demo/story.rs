@@ -1,0 +1,167 @@
+//! What happens while the log is replayed: a zone gets crowded, users drift (that is in the plan),
+//! control is killed and comes back, a zone is drained. Both arms get the crowd and the drift; the
+//! arm without handoffs gets nothing that needs one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::arm::{Setting, WORK_MS, stage};
+use super::children::Role;
+use super::client::Replay;
+use super::operate::Operator;
+use super::scene;
+use super::screen::Screen;
+use crate::trouble::Trouble;
+
+/// When the first zone gets crowded, as shares of the run.
+pub const CROWD_AT: f64 = 0.20;
+const KILL_AT: f64 = 0.40;
+const RESTART_AT: f64 = 0.50;
+const DRAIN_AT: f64 = 0.58;
+/// From here on latency counts as "after".
+pub const AFTER_FROM: f64 = 0.75;
+
+/// Everybody on stage.
+#[derive(Debug)]
+pub struct Cast {
+    /// Who asks them.
+    pub operator: Operator,
+    /// The zones' apps.
+    pub apps: Vec<Role>,
+    /// Control.
+    pub control: Role,
+    /// The proxy.
+    pub proxy: Role,
+}
+
+impl Cast {
+    /// Sends everybody home, the proxy first.
+    pub async fn leave(&mut self) {
+        self.proxy.leave().await;
+        self.control.leave().await;
+        for app in &mut self.apps {
+            app.leave().await;
+        }
+    }
+}
+
+/// What happened, for the report.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// The zone that got crowded.
+    pub crowded: Option<String>,
+    /// The zone that was drained.
+    pub drained: Option<String>,
+    /// Sessions still in it at the end.
+    pub left_in_drained: u64,
+    /// Control's death and return.
+    pub outage: Option<Outage>,
+}
+
+/// Control's death and return.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outage {
+    /// Seconds after the start.
+    pub killed_s: f64,
+    /// Seconds after the start, when it was ready again.
+    pub back_s: f64,
+    /// The table's version before.
+    pub version_before: (u64, u64),
+    /// The table's version when it was back.
+    pub version_after: (u64, u64),
+    /// Handoffs that were open when it died.
+    pub open_before: u64,
+    /// Requests that were answered meanwhile.
+    pub answered: u64,
+    /// Requests that failed meanwhile.
+    pub failed: u64,
+}
+
+/// Plays the story to its end, which is before the replay's.
+///
+/// # Errors
+/// If a process does not do what it is asked.
+pub async fn tell(
+    setting: &Setting,
+    replay: &Arc<Replay>,
+    cast: &mut Cast,
+    screen: &Screen,
+) -> Result<Told, Trouble> {
+    let mut told = Told::default();
+    let clock = Clock { replay, length: setting.plan.length, screen };
+    let zones = &setting.world.zones;
+
+    clock.until(CROWD_AT).await;
+    let crowded = &zones[0].name;
+    clock.say(&format!("{crowded} gets crowded: half as fast, room for a fifth of the sessions"));
+    cast.operator.set_work(0, WORK_MS * 2_000).await?;
+    let apps: Vec<_> = cast.operator.app_addresses()?;
+    let document = scene::document(&setting.world, &apps, stage(setting, true));
+    cast.operator.push(&document).await?;
+    told.crowded = Some(crowded.clone());
+    if !setting.handoffs {
+        return Ok(told);
+    }
+
+    clock.until(KILL_AT).await;
+    told.outage = Some(outage(&clock, cast).await?);
+
+    clock.until(DRAIN_AT).await;
+    let drained = &zones[zones.len() - 1].name;
+    let left = cast.operator.sessions_in(drained).await?;
+    clock.say(&format!("{drained} is drained: {left} sessions live there"));
+    cast.operator.drain(drained).await?;
+    told.drained = Some(drained.clone());
+    Ok(told)
+}
+
+async fn outage(clock: &Clock<'_>, cast: &mut Cast) -> Result<Outage, Trouble> {
+    let handoffs = cast.operator.handoffs().await?;
+    let version_before = cast.operator.version().await?;
+    let (_, answered_before, failed_before) = clock.replay.tally.counts();
+    cast.control.kill().await?;
+    let killed_s = clock.seconds();
+    clock.say(&format!(
+        "control is killed (kill -9) at table {}.{}, {} handoffs under way",
+        version_before.0, version_before.1, handoffs.open
+    ));
+    clock.until(RESTART_AT).await;
+    let (_, answered, failed) = clock.replay.tally.counts();
+    cast.control.restart()?;
+    cast.control.ready(&cast.operator.control, "/readyz").await?;
+    let version_after = cast.operator.version().await?;
+    let outage = Outage {
+        killed_s,
+        back_s: clock.seconds(),
+        version_before,
+        version_after,
+        open_before: handoffs.open,
+        answered: answered - answered_before,
+        failed: failed - failed_before,
+    };
+    clock.say(&format!(
+        "control is back at table {}.{}; meanwhile {} requests were answered, {} failed",
+        version_after.0, version_after.1, outage.answered, outage.failed
+    ));
+    Ok(outage)
+}
+
+struct Clock<'a> {
+    replay: &'a Arc<Replay>,
+    length: Duration,
+    screen: &'a Screen,
+}
+
+impl Clock<'_> {
+    async fn until(&self, share: f64) {
+        tokio::time::sleep_until(self.replay.start + self.length.mul_f64(share)).await;
+    }
+
+    fn seconds(&self) -> f64 {
+        self.replay.start.elapsed().as_secs_f64()
+    }
+
+    fn say(&self, text: &str) {
+        self.screen.tell(&format!("  {:5.1} s  {text}", self.seconds()));
+    }
+}
