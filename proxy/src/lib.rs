@@ -3,9 +3,11 @@
 
 pub mod access_log;
 pub mod activation_log;
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod control_link;
+pub mod drain;
 pub mod endpoints;
 pub mod gates;
 pub mod handoff;
@@ -15,7 +17,10 @@ pub mod listen;
 pub mod live;
 pub mod local_authority;
 pub mod outcomes;
+pub mod startup;
 pub mod state;
 pub mod table_file;
 pub mod table_keeper;
 pub mod telemetry;
+
+pub use startup::{Proxy, Running, StartFault};

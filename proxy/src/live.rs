@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use homing_session::{placement::Placement, route::Routes};
 use homing_wire::{
-    SessionKey,
+    Capacity, Intake, Policy, Price, SessionKey, Version, Zone,
     delta::Delta,
-    table::{Home, PlacementTable},
+    table::{Facts, Home, PlacementTable, TableDraft},
 };
 use tokio::sync::watch;
 
@@ -32,6 +32,30 @@ impl Live {
             routes: Arc::new(Routes::compile(table.facts())),
             table: Arc::new(table),
         }
+    }
+
+    /// The table before there is one: control has never been reached. No service, one closed zone.
+    #[must_use]
+    pub fn void() -> Self {
+        let zone = Zone {
+            name: "none".to_owned(),
+            location: None,
+            endpoints: Vec::new(),
+            capacity: Capacity::default(),
+            price: Price::default(),
+            intake: Intake::Closed,
+            shadow_price_us: 0,
+        };
+        let (services, places) = (Vec::new(), Vec::new());
+        let facts = Facts { zones: vec![zone], services, places, policy: Policy::default() };
+        let draft = TableDraft::first(Version::default(), facts, 0);
+        Self::compile(draft.seal().expect("one zone and nothing else has no faults"))
+    }
+
+    /// Whether this is the table before there is one.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.table.version() == Version::default()
     }
 
     /// The table after a delta, sharing with this one what the delta does not touch.

@@ -1,2 +1,34 @@
-//! Placeholder.
-fn main() {}
+//! The data plane as a process of its own.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use homing_proxy::{config::Settings, startup};
+use tracing_subscriber::EnvFilter;
+
+/// Takes clients in, steers them, hands their sessions over.
+#[derive(Parser)]
+#[command(name = "homing-proxy", version)]
+struct Arguments {
+    /// The settings file.
+    config: PathBuf,
+    /// Check the settings file and leave.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if arguments.check {
+        return match Settings::load(&arguments.config) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(fault) => {
+                eprintln!("{fault}");
+                ExitCode::from(78)
+            }
+        };
+    }
+    startup::run(&arguments.config)
+}

@@ -15,7 +15,7 @@ use super::{
     Ended, Report,
     release::{PendingRelease, Releases},
     run::Run,
-    sites::{Found, Stores, site},
+    sites::{Found, Stores},
 };
 use crate::{
     activation_log::ActivationLog, clock::Clock, gates::Gates, live::Live, live::LiveTable,
@@ -90,8 +90,8 @@ impl Driver {
         let facts = live.table.facts();
         let limits = limits(facts.services.get(service.index()), facts.policy.cut);
         let source = Source::new(directive.clone(), limits, self.clock.now_ms());
-        let from = site(live, service, directive.from, directive.key);
-        let to = site(live, service, directive.to, directive.key);
+        let from = self.stores.site(live, service, directive.from, directive.key);
+        let to = self.stores.site(live, service, directive.to, directive.key);
         Run::new(self, directive.clone(), source, store, service, from, to)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use homing_wire::{Service, ServiceId, SessionKey, StateSpec, ZoneId};
 
 use crate::{
+    http::facts::FactsCell,
     live::Live,
     state::{
         Site, StateStore,
@@ -15,8 +16,9 @@ use crate::{
 };
 
 /// The stores of all services.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stores {
+    facts: Arc<FactsCell>,
     client: HookClient,
     memory: Arc<MemoryStore>,
 }
@@ -30,6 +32,21 @@ pub enum Found {
 }
 
 impl Stores {
+    /// Stores that reach the endpoints which requests are sent to.
+    #[must_use]
+    pub fn new(facts: Arc<FactsCell>) -> Self {
+        Self { facts, client: HookClient::new(), memory: Arc::default() }
+    }
+
+    /// The endpoint of a zone that answers for a session of a service: the same that its requests
+    /// are sent to.
+    #[must_use]
+    pub fn site(&self, live: &Live, service: ServiceId, zone: ZoneId, key: SessionKey) -> Site {
+        let facts = self.facts.of(live.table.facts());
+        let upstream = facts.endpoints.pick(service, zone, key, &[]);
+        Site { zone, endpoint: upstream.map(|upstream| upstream.endpoint.clone()) }
+    }
+
     /// The memory store, for apps that keep their state in the proxy.
     #[must_use]
     pub fn memory(&self) -> &Arc<MemoryStore> {
@@ -53,7 +70,7 @@ impl Stores {
         for (service, id) in live.table.facts().services.iter().zip(0..) {
             let id = ServiceId(id);
             let Some(store) = self.of(service) else { continue };
-            let site = site(live, id, zone, key);
+            let site = self.site(live, id, zone, key);
             // A store that cannot answer is asked again by the export, which tells the fault.
             if !matches!(store.export(&site, key, 0).await, Ok(None)) {
                 return Found::Service(Some(store), id);
@@ -61,18 +78,4 @@ impl Stores {
         }
         Found::Nowhere
     }
-}
-
-/// The endpoint of a zone that answers for a session of a service: the same that its requests are
-/// sent to.
-pub(super) fn site(live: &Live, service: ServiceId, zone: ZoneId, key: SessionKey) -> Site {
-    let facts = live.table.facts();
-    let own = facts.services.get(service.index()).and_then(|service| {
-        let mut own = service.endpoints.iter();
-        own.find(|(named, _)| *named == zone).map(|(_, endpoints)| endpoints)
-    });
-    let shared = || facts.zones.get(zone.index()).map(|zone| &zone.endpoints);
-    let endpoints = own.or_else(shared).map(Vec::as_slice).unwrap_or_default();
-    let turn = (key.low64() % endpoints.len().max(1) as u64) as usize;
-    Site { zone, endpoint: endpoints.get(turn).cloned() }
 }

@@ -1,0 +1,71 @@
+//! Leaving: `/readyz` fails first so that whoever routes to us stops, then no new connections,
+//! then whatever is under way may end, within bounds.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, watch};
+
+use crate::config::DrainTimes;
+
+/// Whether and how far the process is leaving.
+#[derive(Debug)]
+pub struct Leaving {
+    begun: AtomicBool,
+    asked: Notify,
+    /// Told to every listener: take no more.
+    stop: watch::Sender<bool>,
+    times: DrainTimes,
+}
+
+impl Leaving {
+    /// Not leaving.
+    #[must_use]
+    pub fn new(times: DrainTimes) -> Self {
+        let stop = watch::Sender::new(false);
+        Self { begun: AtomicBool::new(false), asked: Notify::new(), stop, times }
+    }
+
+    /// Asks the process to leave gently. Repeating it changes nothing.
+    pub fn ask(&self) {
+        self.begun.store(true, Relaxed);
+        self.asked.notify_one();
+    }
+
+    /// Waits until somebody has asked.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Whether the process is leaving.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Relaxed)
+    }
+
+    /// What listeners watch.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Takes no more connections at once; those open may end.
+    pub fn stop(&self) {
+        self.begun.store(true, Relaxed);
+        self.stop.send_replace(true);
+    }
+
+    /// Leaves gently: returns when `idle` says that nothing is under way, or patience is over.
+    pub async fn leave(&self, idle: impl Future<Output = ()>) {
+        self.begun.store(true, Relaxed);
+        tracing::info!(delay_ms = self.times.delay_ms, "draining: not ready any more");
+        tokio::time::sleep(Duration::from_millis(self.times.delay_ms)).await;
+        self.stop();
+        let patience = Duration::from_millis(self.times.patience_ms);
+        if tokio::time::timeout(patience, idle).await.is_err() {
+            tracing::warn!("requests were still under way when patience ended");
+        }
+    }
+}

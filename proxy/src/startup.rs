@@ -1,0 +1,559 @@
+//! The process put together: every part is made here and every task is started here, by name.
+//! Parts get only what they use; nothing else in the crate knows the whole.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use homing_session::gate::{Event, StartFrom};
+use homing_wire::{DirectiveId, Incarnation, SessionKey, table::Home};
+use pingora_core::{server::configuration::ServerConf, services::Service as _};
+use tokio::{runtime::Runtime, sync::mpsc};
+
+use crate::{
+    access_log::{self, Writer},
+    activation_log::{ActivationLog, Recovered},
+    admin::{self, AdminParts},
+    clock::Clock,
+    config::{AccessLog, ConfigFault, Settings},
+    control_link::ControlLink,
+    drain::Leaving,
+    endpoints::{self, EndpointPool},
+    gates::Gates,
+    handoff::{Busy, Dispatcher, Driver, Releases, Report, Stores},
+    http::{
+        edge::{Edge, EdgeParts, EdgeRules},
+        facts::FactsCell,
+        zone_view::ZoneViews,
+    },
+    listen::{ConnectionLimits, ListenFault, ListenSettings, Listeners},
+    live::{Live, LiveTable},
+    local_authority::{FactsRefused, LocalAuthority, Order, first_table},
+    outcomes::Outcomes,
+    table_file::{Stored, TableFile},
+    table_keeper::TableKeeper,
+    telemetry::{Metrics, Recorder, metrics::Exposition, shipper::Shipper},
+};
+
+mod reload;
+mod signals;
+
+pub use reload::ReloadFault;
+pub use signals::run;
+
+/// Orders, reports and batches that may wait for whoever takes them.
+const QUEUE: usize = 4_096;
+const BATCH_QUEUE: usize = 8;
+/// Threads of everything that is not a client's request.
+const SIDE_THREADS: usize = 2;
+/// Idle connections kept to each endpoint, per thread.
+const UPSTREAM_POOL: usize = 256;
+/// How long an idle HTTP/2 client is kept.
+const H2_IDLE: Duration = Duration::from_secs(120);
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigFault),
+    /// The zones of the file and of the last table do not fit together.
+    #[error("{0}")]
+    Facts(#[from] FactsRefused),
+    /// The state directory cannot be used.
+    #[error("{path}: {error}")]
+    StateDir {
+        /// What was being used.
+        path: String,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// A client listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenFault),
+    /// The admin listener cannot be opened.
+    #[error("{address}: {error}")]
+    Admin {
+        /// Where.
+        address: SocketAddr,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// Something else of the system.
+    #[error("{what}: {error}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// The system's words.
+        error: io::Error,
+    },
+}
+
+/// The data plane.
+pub struct Proxy;
+
+/// A proxy at work. Dropping it stops it at once.
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    admin: SocketAddr,
+    live: Arc<LiveTable>,
+    gates: Arc<Gates>,
+    outcomes: Arc<Outcomes>,
+    leaving: Arc<Leaving>,
+    reloading: reload::Reloading,
+    file: TableFile,
+    edge_done: tokio::sync::watch::Receiver<bool>,
+    writer: Option<Writer>,
+    side: Option<Runtime>,
+    edge: Option<Runtime>,
+}
+
+impl Proxy {
+    /// Starts everything and returns once all sockets are bound.
+    ///
+    /// # Errors
+    /// What stands in the way; nothing is left running then.
+    pub fn start(settings: Settings) -> Result<Running, StartFault> {
+        crate::listen::tls::install_provider();
+        let listeners = Listeners::bind(&listen_settings(&settings))?;
+        let admin_socket = bind_admin(settings.admin.address)?;
+        Assembly::new(&settings)?.start(settings, listeners, admin_socket)
+    }
+}
+
+/// The parts that everything else is made of.
+struct Assembly {
+    live: Arc<LiveTable>,
+    gates: Arc<Gates>,
+    facts: Arc<FactsCell>,
+    pool: Arc<EndpointPool>,
+    recorder: Arc<Recorder>,
+    metrics: Arc<Metrics>,
+    outcomes: Arc<Outcomes>,
+    log: Arc<ActivationLog>,
+    file: TableFile,
+    /// Since when this life has seen every session; 0 if no life before left anything.
+    known_since_ms: u64,
+    /// Homes from the log that the table does not show.
+    homes: Vec<(SessionKey, Home)>,
+}
+
+impl Assembly {
+    fn new(settings: &Settings) -> Result<Self, StartFault> {
+        let dir = &settings.state_dir;
+        std::fs::create_dir_all(dir).map_err(|error| state_dir(dir, error))?;
+        let now_ms = Clock::process().now_ms();
+        let file = TableFile::in_dir(dir);
+        let stored = match file.load().map_err(|error| state_dir(dir, error))? {
+            Stored::Table(table) => Some(*table),
+            Stored::Nothing => None,
+            Stored::Damaged { aside, fault } => {
+                tracing::error!(%fault, aside = %aside.display(), "the stored table is damaged");
+                None
+            }
+        };
+        let log_path = dir.join("activations");
+        let (log, recovered) =
+            ActivationLog::open(&log_path).map_err(|error| state_dir(&log_path, error))?;
+        let known_since_ms = match (&stored, recovered.homes.is_empty()) {
+            (None, true) => 0,
+            _ => now_ms,
+        };
+        let homes = recovered_homes(&recovered);
+        let table = match (&settings.facts, &settings.control) {
+            (Some(facts), _) => Live::compile(first_table(facts.clone(), stored, &homes, now_ms)?),
+            (None, _) => stored.map_or_else(Live::void, Live::compile),
+        };
+        let live = Arc::new(LiveTable::new(table));
+        let (recorder, metrics) = (Arc::<Recorder>::default(), Arc::<Metrics>::default());
+        let incarnation = Incarnation(now_ms);
+        let gates = Arc::new(Gates::new(
+            settings.limits.sessions_per_zone,
+            incarnation,
+            Arc::clone(&recorder),
+            Arc::clone(&metrics),
+        ));
+        let pool = Arc::<EndpointPool>::default();
+        let facts = Arc::new(FactsCell::new(Arc::clone(&pool)));
+        let (outcomes, log) = (Arc::default(), Arc::new(log));
+        let mut parts = Self {
+            live, gates, facts, pool, recorder, metrics, outcomes, log, file, known_since_ms, homes,
+        };
+        parts.seat_recovered(now_ms);
+        Ok(parts)
+    }
+
+    /// Under control the table is control's; what the log knows better is seated in the gates.
+    fn seat_recovered(&mut self, now_ms: u64) {
+        let live = self.live.load_full();
+        self.homes.retain(|(key, home)| live.home(*key).epoch < home.epoch);
+        for (key, home) in &self.homes {
+            let own = Event::Own {
+                directive: DirectiveId(0),
+                incarnation: Incarnation(0),
+                epoch: home.epoch,
+                from: StartFrom::Store,
+            };
+            let told = live.home(*key).zone;
+            let release = Event::Release { to: home.zone, epoch: home.epoch };
+            let seated = self.gates.step(&live, home.zone, *key, own, now_ms).is_ok()
+                && (told == home.zone
+                    || self.gates.step(&live, told, *key, release, now_ms).is_ok());
+            if !seated {
+                tracing::warn!(%key, zone = home.zone.0, "a recovered home could not be seated");
+            }
+        }
+    }
+
+    fn start(
+        self,
+        settings: Settings,
+        listeners: Listeners,
+        admin_socket: (TcpListener, SocketAddr),
+    ) -> Result<Running, StartFault> {
+        let secrets = settings
+            .secrets
+            .resolve(&settings.state_dir)
+            .map_err(|error| state_dir(&settings.state_dir, error))?;
+        let (log, writer) = open_access_log(&settings.access_log)?;
+        let rules = Arc::new(ArcSwap::from_pointee(EdgeRules::new(&settings, &secrets)));
+        let views = Arc::new(ZoneViews::new(
+            Arc::clone(&self.live),
+            Arc::clone(&self.gates),
+            Arc::clone(&self.facts),
+            Arc::clone(&self.pool),
+        ));
+        let leaving = Arc::new(Leaving::new(settings.drain));
+        let side = runtime("homing-side", SIDE_THREADS)?;
+        let edge = runtime("homing-edge", settings.limits.threads)?;
+
+        let (orders, stores, under_way, attached) = self.start_side(&side, &settings);
+        spawn(&side, "endpoint checks", endpoints::checks::keep(Arc::clone(&self.pool)));
+        spawn(&side, "zone views", Arc::clone(&views).keep());
+
+        let admin_parts = AdminParts {
+            name: settings.name.clone(),
+            live: Arc::clone(&self.live),
+            gates: Arc::clone(&self.gates),
+            views: Arc::clone(&views),
+            stores,
+            outcomes: Arc::clone(&self.outcomes),
+            orders: orders.clone(),
+            leaving: Arc::clone(&leaving),
+            attached,
+            under_way,
+            token: settings.admin.token.clone(),
+        };
+        let exposition = Exposition::new(
+            &self.metrics,
+            Arc::clone(&self.recorder),
+            Arc::clone(&self.live),
+            Arc::new(admin_parts.clone()),
+        );
+        let (admin_socket, admin) = admin_socket;
+        spawn(&side, "admin", admin::serve(admin_socket, admin_parts, Arc::new(exposition)));
+
+        let reloading = reload::Reloading {
+            settings: ArcSwap::from_pointee(settings),
+            secrets,
+            rules: Arc::clone(&rules),
+            certificates: listeners.certificates(),
+            orders,
+            metrics: Arc::clone(&self.metrics),
+        };
+        let addresses = listeners.addresses().to_vec();
+        let parts = EdgeParts {
+            live: Arc::clone(&self.live),
+            gates: Arc::clone(&self.gates),
+            facts: self.facts,
+            views,
+            rules,
+            metrics: self.metrics,
+            recorder: self.recorder,
+            log,
+        };
+        let edge_done = start_edge(&edge, listeners, parts, &leaving, reloading.settings.load().limits.threads);
+        Ok(Running {
+            addresses,
+            admin,
+            live: self.live,
+            gates: self.gates,
+            outcomes: self.outcomes,
+            leaving,
+            reloading,
+            file: self.file,
+            edge_done,
+            writer,
+            side: Some(side),
+            edge: Some(edge),
+        })
+    }
+
+    /// Handoffs, the authority or the link to it, records, the table on disk.
+    fn start_side(&self, side: &Runtime, settings: &Settings) -> SideParts {
+        let stores = Arc::new(Stores::new(Arc::clone(&self.facts)));
+        let busy = Arc::<Busy>::default();
+        let (gates, live) = (Arc::clone(&self.gates), Arc::clone(&self.live));
+        let releases =
+            Arc::new(Releases::new(Arc::clone(&gates), Arc::clone(&stores), Arc::clone(&busy)));
+        let driver = Arc::new(Driver::new(
+            Arc::clone(&live),
+            Arc::clone(&gates),
+            Arc::clone(&stores),
+            Arc::clone(&self.log),
+            Arc::clone(&releases),
+            Arc::clone(&self.metrics),
+        ));
+        let (reports, reported) = mpsc::channel(QUEUE);
+        let under_way = Arc::<AtomicU64>::default();
+        let (live_, busy, counted) = (Arc::clone(&live), busy, Arc::clone(&under_way));
+        let dispatcher = Dispatcher::new(live_, driver, reports.clone(), busy, counted);
+        spawn(side, "handoffs", dispatcher.run());
+        let (file, log) = (self.file.clone(), Arc::clone(&self.log));
+        let keeper = TableKeeper { live: Arc::clone(&live), file, log, releases };
+        spawn(side, "table keeper", keeper.run());
+
+        let mut shipper = Shipper {
+            live: Arc::clone(&live),
+            gates: Arc::clone(&gates),
+            recorder: Arc::clone(&self.recorder),
+            batches: None,
+            incarnation: gates.incarnation(),
+        };
+        let (orders, attached) = match &settings.control {
+            None => {
+                let authority = LocalAuthority::new(
+                    live,
+                    gates,
+                    Arc::clone(&self.outcomes),
+                    Arc::clone(&self.metrics),
+                    self.known_since_ms,
+                );
+                let (orders, asked) = mpsc::channel(QUEUE);
+                spawn(side, "local authority", authority.run(asked, reported));
+                (Some(orders), None)
+            }
+            Some(control) => {
+                let attached = Arc::<AtomicBool>::default();
+                let link = ControlLink {
+                    url: control.url.clone(),
+                    name: settings.name.clone(),
+                    incarnation: gates.incarnation(),
+                    live,
+                    gates,
+                    outcomes: Arc::clone(&self.outcomes),
+                    metrics: Arc::clone(&self.metrics),
+                    attached: Arc::clone(&attached),
+                };
+                let (batches, shipped) = mpsc::channel(BATCH_QUEUE);
+                shipper.batches = Some(batches);
+                spawn(side, "control link", link.run(reported, shipped));
+                spawn(side, "recovered homes", report_homes(self.homes.clone(), reports));
+                (None, Some(attached))
+            }
+        };
+        spawn(side, "shipper", shipper.run());
+        (orders, stores, under_way, attached)
+    }
+}
+
+type SideParts =
+    (Option<mpsc::Sender<Order>>, Arc<Stores>, Arc<AtomicU64>, Option<Arc<AtomicBool>>);
+
+async fn report_homes(homes: Vec<(SessionKey, Home)>, reports: mpsc::Sender<Report>) {
+    for (key, home) in homes {
+        if reports.send(Report::Residence { key, home }).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn start_edge(
+    edge: &Runtime,
+    listeners: Listeners,
+    parts: EdgeParts,
+    leaving: &Leaving,
+    threads: usize,
+) -> tokio::sync::watch::Receiver<bool> {
+    let conf = ServerConf {
+        threads,
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        ..ServerConf::default()
+    };
+    let mut app = pingora_proxy::http_proxy(&Arc::new(conf), Edge::new(parts));
+    let mut options = pingora_core::apps::HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(H2_IDLE);
+    app.server_options = Some(options);
+    let mut service = listeners.serve(app);
+    let stop = leaving.watch();
+    let (done, edge_done) = tokio::sync::watch::channel(false);
+    spawn(edge, "edge", async move {
+        service.start_service(None, stop, 1).await;
+        done.send_replace(true);
+    });
+    edge_done
+}
+
+/// Starts a task that is meant to run as long as the process, and tells if it does not.
+fn spawn(runtime: &Runtime, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    runtime.spawn(async move {
+        task.await;
+        tracing::debug!(name, "a task has ended");
+    });
+}
+
+fn runtime(name: &'static str, threads: usize) -> Result<Runtime, StartFault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(|error| StartFault::System { what: "starting threads", error })
+}
+
+fn recovered_homes(recovered: &Recovered) -> Vec<(SessionKey, Home)> {
+    if recovered.damaged_bytes > 0 {
+        let bytes = recovered.damaged_bytes;
+        tracing::error!(bytes, "part of the activation log is damaged and was left out");
+    }
+    recovered.homes.values().map(|entry| (entry.key, entry.home)).collect()
+}
+
+fn state_dir(path: &Path, error: io::Error) -> StartFault {
+    StartFault::StateDir { path: path.display().to_string(), error }
+}
+
+fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartFault> {
+    let bound = TcpListener::bind(address).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
+    });
+    bound.map_err(|error| StartFault::Admin { address, error })
+}
+
+fn open_access_log(
+    to: &AccessLog,
+) -> Result<(Option<access_log::AccessLog>, Option<Writer>), StartFault> {
+    let destination = match to {
+        AccessLog::Off => return Ok((None, None)),
+        AccessLog::Stdout => access_log::Destination::Stdout,
+        AccessLog::File(path) => access_log::Destination::File(path.clone()),
+    };
+    let (log, writer) = access_log::AccessLog::open(destination)
+        .map_err(|error| StartFault::System { what: "opening the access log", error })?;
+    Ok((Some(log), Some(writer)))
+}
+
+fn listen_settings(settings: &Settings) -> Vec<ListenSettings> {
+    let limits = ConnectionLimits {
+        connections_max: settings.limits.connections as usize,
+        head_bytes_max: settings.limits.head_bytes as usize,
+        ..ConnectionLimits::default()
+    };
+    let one = |listen: &crate::config::Listen| ListenSettings {
+        address: listen.address,
+        certificates: listen.tls.clone().unwrap_or_default(),
+        limits,
+    };
+    settings.listen.iter().map(one).collect()
+}
+
+impl Running {
+    /// Where clients are taken in, in the order of the settings, with the ports they got.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where operators are answered.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The table in force.
+    #[must_use]
+    pub fn live(&self) -> &Arc<LiveTable> {
+        &self.live
+    }
+
+    /// The gates.
+    #[must_use]
+    pub fn gates(&self) -> &Arc<Gates> {
+        &self.gates
+    }
+
+    /// What became of directives.
+    #[must_use]
+    pub fn outcomes(&self) -> &Arc<Outcomes> {
+        &self.outcomes
+    }
+
+    /// Whether and how far it is leaving.
+    #[must_use]
+    pub fn leaving(&self) -> &Arc<Leaving> {
+        &self.leaving
+    }
+
+    /// Puts new settings in force as far as that is possible without a restart. Returns what
+    /// changed and what waits for a restart, in words.
+    ///
+    /// # Errors
+    /// Everything stays as it was.
+    pub async fn reload(&self, settings: Settings) -> Result<Vec<String>, ReloadFault> {
+        self.reloading.reload(settings).await
+    }
+
+    /// Counts a reload whose file could not even be read.
+    fn reload_refused(&self) {
+        self.reloading.metrics.reloads_refused.inc();
+    }
+
+    /// Leaves gently: not ready, then no new connections, then what is under way may end.
+    pub async fn drain(&self) {
+        let mut done = self.edge_done.clone();
+        let idle = async move {
+            // Without a sender the edge has ended as well.
+            let _ = done.wait_for(|done| *done).await;
+        };
+        self.leaving.leave(idle).await;
+    }
+
+    /// Stops at once and waits for what must be on disk.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        self.leaving.stop();
+        // Not joined: a runtime may not be waited for inside another, and tests live in one.
+        for runtime in [self.edge.take(), self.side.take()].into_iter().flatten() {
+            runtime.shutdown_background();
+        }
+        let live = self.live.load_full();
+        if !live.is_void()
+            && let Err(error) = self.file.save(&live.table)
+        {
+            tracing::error!(%error, "the last table could not be stored");
+        }
+        drop(self.writer.take());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.edge.is_some() {
+            self.halt();
+        }
+    }
+}
