@@ -23,7 +23,7 @@ const FAR: u32 = (1 << EPOCH_BITS) - 1;
 
 /// A compiled placement table.
 ///
-/// 256 KiB for the buckets and about 11 bytes an exception. Copies made by [`Self::with_delta`]
+/// 256 KiB for the buckets and less than 12 bytes an exception. Copies made by [`Self::with_delta`]
 /// share what the delta does not touch.
 ///
 /// Exceptions are recognised by 40 bits of a hash of their key and by their position, some sixty
@@ -75,7 +75,7 @@ impl Placement {
 
     /// The placement after a delta: `after` is the table that the delta led to.
     ///
-    /// Off the hot path: copies 32 KiB for each part of the exceptions that the delta touches. If
+    /// Off the hot path: copies 36 KiB for each part of the exceptions that the delta touches. If
     /// the delta does not fit in place (no room left, or two keys that cannot be told apart), the
     /// exceptions are compiled anew.
     #[must_use]
@@ -109,15 +109,9 @@ impl Placement {
     pub fn home(&self, key: SessionKey) -> Placed {
         let bucket = self.bucket_home(key.bucket());
         match self.exceptions.find(key) {
-            None => Placed {
-                home: bucket,
-                exceptional: false,
-            },
+            None => Placed { home: bucket, exceptional: false },
             Some(own) => Placed {
-                home: Home {
-                    zone: own.zone,
-                    epoch: own.epoch.max(bucket.epoch),
-                },
+                home: Home { zone: own.zone, epoch: own.epoch.max(bucket.epoch) },
                 exceptional: true,
             },
         }
@@ -132,10 +126,7 @@ impl Placement {
             FAR => self.far.get(&bucket).copied().unwrap_or(Epoch(self.base)),
             low => Epoch(self.base + u64::from(low)),
         };
-        Home {
-            zone: ZoneId((entry >> EPOCH_BITS) as u8),
-            epoch,
-        }
+        Home { zone: ZoneId((entry >> EPOCH_BITS) as u8), epoch }
     }
 
     /// How many buckets a zone owns.
@@ -153,18 +144,13 @@ impl Placement {
     /// Bytes it occupies: for the buckets, and for the exceptions.
     #[must_use]
     pub fn bytes(&self) -> (usize, usize) {
-        (
-            self.buckets.len() * size_of::<u32>(),
-            self.exceptions.bytes(),
-        )
+        (self.buckets.len() * size_of::<u32>(), self.exceptions.bytes())
     }
 }
 
 impl std::fmt::Debug for Placement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Placement")
-            .field("exceptions", &self.exceptions())
-            .finish_non_exhaustive()
+        f.debug_struct("Placement").field("exceptions", &self.exceptions()).finish_non_exhaustive()
     }
 }
 
