@@ -3,6 +3,7 @@
 
 mod admission;
 mod answer;
+pub mod application;
 pub mod body;
 pub mod cookie;
 pub mod decide;

@@ -1,0 +1,231 @@
+//! The edge in process, on free loopback ports, over a table a test draws up. It assembles the
+//! same parts as the process's start does, without control, admin and handoffs.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use homing_proxy::{
+    access_log::AccessLog,
+    endpoints::{EndpointPool, checks},
+    gates::Gates,
+    http::{
+        application::{application, server_conf},
+        cookie::{CookieKey, CookieKeys},
+        edge::{Edge, EdgeParts, EdgeRules},
+        facts::FactsCell,
+        forwarded::TrustedPeers,
+        key::KeyReader,
+        zone_view::ZoneViews,
+    },
+    listen::{ConnectionLimits, ListenSettings, Listeners, tls, tls::CertFiles},
+    live::{Live, LiveTable},
+    telemetry::{Metrics, Recorder},
+};
+use homing_wire::{
+    Capacity, CookieSpec, Endpoint, Incarnation, Intake, KeySecret, KeySource, LongLived, Match,
+    Place, Policy, Price, SameSite, Service, SessionSource, StateSpec, TrafficLimits,
+    UpstreamProtocol, Version, Zone,
+    table::{Buckets, Facts, TableDraft},
+};
+use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use tokio::sync::watch;
+
+/// A running edge. Dropping it shuts it down and waits.
+pub(crate) struct Proxy {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) rules: Arc<ArcSwap<EdgeRules>>,
+    pub(crate) metrics: Arc<Metrics>,
+    stop: watch::Sender<bool>,
+    server: Option<std::thread::JoinHandle<()>>,
+    keepers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// How a test wants its edge.
+pub(crate) struct Setup {
+    pub(crate) facts: Facts,
+    pub(crate) rules: EdgeRules,
+    pub(crate) limits: ConnectionLimits,
+    pub(crate) certificates: Vec<CertFiles>,
+    pub(crate) log: Option<AccessLog>,
+}
+
+impl Setup {
+    /// One service `shop` on any host, with sessions by cookie, over these zones.
+    pub(crate) fn new(zones: &[(&str, &[SocketAddr])]) -> Self {
+        let rtts = |near: usize| {
+            let rtt = |zone: usize| if zone == near { 5_000 } else { 90_000 };
+            (0..zones.len()).map(rtt).collect()
+        };
+        let place = |(index, (name, _)): (usize, &(&str, &[SocketAddr]))| Place {
+            name: format!("near-{name}"),
+            rtt_us: rtts(index),
+        };
+        let facts = Facts {
+            zones: zones.iter().map(|(name, addresses)| zone(name, addresses)).collect(),
+            services: vec![service("shop", vec![cookie()])],
+            places: zones.iter().enumerate().map(place).collect(),
+            policy: Policy { place_header: Some("x-place".to_owned()), ..Policy::default() },
+        };
+        let rules = EdgeRules {
+            keys: KeyReader {
+                secret: KeySecret::from_material(b"session"),
+                cookies: CookieKeys::new(CookieKey::from_material(b"first"), Vec::new()),
+                tokens: HashMap::new(),
+            },
+            trusted: TrustedPeers::default(),
+            expose_zone: false,
+            admin_token: None,
+            head_bytes_max: 16 << 10,
+        };
+        let limits = ConnectionLimits { head_bytes_max: 16 << 10, ..ConnectionLimits::default() };
+        Self { facts, rules, limits, certificates: Vec::new(), log: None }
+    }
+
+    pub(crate) fn service(&mut self) -> &mut Service {
+        &mut self.facts.services[0]
+    }
+
+    pub(crate) fn limits(&mut self) -> &mut TrafficLimits {
+        &mut self.service().limits
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) -> Proxy {
+        tls::install_provider();
+        let weights = vec![1; self.facts.zones.len()];
+        let draft = TableDraft {
+            version: Version { term: 0, n: 1 },
+            created_ms: 0,
+            facts: self.facts,
+            buckets: Buckets::by_weight(&weights),
+            exceptions: BTreeMap::new(),
+            directives: BTreeMap::new(),
+        };
+        let live = Arc::new(LiveTable::new(Live::compile(draft.seal().unwrap())));
+        let (metrics, recorder) = (Arc::<Metrics>::default(), Arc::<Recorder>::default());
+        let gates = Arc::new(Gates::new(
+            10_000,
+            Incarnation(1),
+            Arc::clone(&recorder),
+            Arc::clone(&metrics),
+        ));
+        let pool = Arc::<EndpointPool>::default();
+        let facts = Arc::new(FactsCell::new(Arc::clone(&pool)));
+        let views = Arc::new(ZoneViews::new(
+            Arc::clone(&live),
+            Arc::clone(&gates),
+            Arc::clone(&facts),
+            Arc::clone(&pool),
+        ));
+        let rules = Arc::new(ArcSwap::from_pointee(self.rules));
+        let keepers = vec![
+            tokio::spawn(checks::keep(Arc::clone(&pool))),
+            tokio::spawn(Arc::clone(&views).keep()),
+        ];
+        let edge = Edge::new(EdgeParts {
+            live,
+            gates,
+            facts,
+            views,
+            rules: Arc::clone(&rules),
+            metrics: Arc::clone(&metrics),
+            recorder,
+            log: self.log,
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let plain = ListenSettings { address, certificates: Vec::new(), limits: self.limits };
+        let mut listen = vec![plain.clone()];
+        if !self.certificates.is_empty() {
+            listen.push(ListenSettings { certificates: self.certificates, ..plain });
+        }
+        let listeners = Listeners::bind(&listen).unwrap();
+        let addresses = listeners.addresses().to_vec();
+        let conf = server_conf(2, Duration::from_secs(5));
+        let mut server = Server::new_with_opt_and_conf(None, conf);
+        server.bootstrap();
+        let app = application(edge, &server.configuration);
+        server.add_service(listeners.serve(app));
+        let (stop, stopped) = watch::channel(false);
+        let shutdown_signal = Box::new(Stop(stopped));
+        let server = std::thread::spawn(move || server.run(RunArgs { shutdown_signal }));
+        Proxy { addresses, rules, metrics, stop, server: Some(server), keepers }
+    }
+}
+
+impl Proxy {
+    /// Its plain listener.
+    pub(crate) fn plain(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Its TLS listener.
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.addresses[1]
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.keepers.iter().for_each(tokio::task::JoinHandle::abort);
+        let _ = self.stop.send(true);
+        if let Some(server) = self.server.take() {
+            let joined = server.join();
+            assert!(joined.is_ok() || std::thread::panicking(), "the server has panicked");
+        }
+    }
+}
+
+struct Stop(watch::Receiver<bool>);
+
+#[async_trait]
+impl ShutdownSignalWatch for Stop {
+    async fn recv(&self) -> ShutdownSignal {
+        let _ = self.0.clone().wait_for(|stop| *stop).await;
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+pub(crate) fn endpoint(address: SocketAddr, protocol: UpstreamProtocol) -> Endpoint {
+    Endpoint { address: address.to_string(), weight: 1, protocol }
+}
+
+fn zone(name: &str, addresses: &[SocketAddr]) -> Zone {
+    let plain = |address: &SocketAddr| endpoint(*address, UpstreamProtocol::H1);
+    Zone {
+        name: name.to_owned(),
+        location: None,
+        endpoints: addresses.iter().map(plain).collect(),
+        capacity: Capacity::default(),
+        price: Price::default(),
+        intake: Intake::Open,
+        shadow_price_us: 0,
+    }
+}
+
+pub(crate) fn service(name: &str, from: Vec<KeySource>) -> Service {
+    Service {
+        name: name.to_owned(),
+        tenant: "default".to_owned(),
+        matches: Match { hosts: Vec::new(), path_prefix: "/".to_owned() },
+        session: SessionSource { from, idle_ms: 86_400_000 },
+        state: StateSpec::Stateless,
+        long_lived: LongLived::Drain,
+        endpoints: Vec::new(),
+        health: None,
+        limits: TrafficLimits { connect_timeout_ms: 500, ..TrafficLimits::default() },
+    }
+}
+
+fn cookie() -> KeySource {
+    KeySource::Cookie(CookieSpec {
+        name: "homing".to_owned(),
+        same_site: SameSite::Lax,
+        secure: false,
+    })
+}
