@@ -239,10 +239,13 @@ impl Gate {
                 }
                 let event = gate::Event::FenceQuery { directive, to_incarnation };
                 let before = self.ownership;
-                if let Ok(said) = self.step(event, turn) {
-                    if turn.scenario.mutant == Some(Mutant::PromiseForgotten) {
-                        self.ownership = before;
+                if turn.scenario.mutant == Some(Mutant::PromiseForgotten) {
+                    if let Ok((_, said)) = before.next(event, self.guard(turn))
+                        && let Some(word) = target::word(said, directive, incarnation)
+                    {
+                        turn.say(self.me(), Party::Control, word);
                     }
+                } else if let Ok(said) = self.step(event, turn) {
                     if let Some(word) = target::word(said, directive, incarnation) {
                         turn.say(self.me(), Party::Control, word);
                     }
@@ -291,7 +294,9 @@ impl Gate {
             (Reaction::Granted, _) => self.granted = after.epoch(),
             (Reaction::Activated, _) => turn.ledger.handed_over(self.store.writes()),
             // Whatever the zone's store holds, and the window that goes with it.
-            (Reaction::Owns, _) => turn.ledger.given(self.store.writes()),
+            (Reaction::Owns, _) => {
+                turn.ledger.given(self.store.writes(), self.leased(turn));
+            }
             (Reaction::Dropped, _) => {
                 self.store = Store::default();
                 self.window = DedupWindow::default();

@@ -129,11 +129,14 @@ impl Ledger {
     }
 
     /// The authority gave the session to a gate with this state: what is missing must have died.
-    pub(crate) fn given(&mut self, state: Writes) {
+    /// A gate without a lease may be dead itself, and another mourning be due for it.
+    pub(crate) fn given(&mut self, state: Writes, leased: bool) {
         let missing = self.executed.without(state).without(self.lost);
-        self.demand(missing.count() == 0 || self.bereaved, Law::NothingLost);
-        self.lost.join(missing);
-        self.bereaved = false;
+        if missing.count() > 0 {
+            self.demand(self.bereaved, Law::NothingLost);
+            self.lost.join(missing);
+            self.bereaved &= !leased;
+        }
     }
 
     /// After every step: the gates that can execute, with their states.

@@ -76,6 +76,8 @@ pub struct Scenario {
     pub partitions: u32,
     /// Exports and imports that fail, in a thousand.
     pub copy_failures: u64,
+    /// Longest freeze.
+    pub freeze_ms: u64,
     /// Longest time a request waits out a freeze.
     pub hold_ms: u64,
     /// Longest time between a client's writes.
@@ -118,6 +120,7 @@ impl Scenario {
             crashes: dice.between(0, 3) as u32,
             partitions: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
             copy_failures: if dice.chance(300) { dice.between(10, 200) } else { 0 },
+            freeze_ms: dice.between(8, 30),
             hold_ms: dice.between(30, 150),
             think_ms: dice.between(5, 60),
             mutant: None,
@@ -128,7 +131,7 @@ impl Scenario {
     #[must_use]
     pub(crate) fn source_limits(&self) -> SourceLimits {
         SourceLimits {
-            cut: CutLimits { freeze_ms_max: 25, gap_wait_ms: 60, rounds_max: 4 },
+            cut: CutLimits { freeze_ms_max: self.freeze_ms as u32, gap_wait_ms: 60, rounds_max: 4 },
             attempts_max: 3,
             answer_ms: 90,
             state_bytes_max: 1 << 20,

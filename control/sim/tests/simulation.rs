@@ -1,5 +1,6 @@
-//! Ten thousand seeded worlds of the real machines, with a crash possible before every act. A seed
-//! that breaks a law prints its whole trace; `HOMING_SEED=n` replays one.
+//! Twenty thousand seeded worlds of the real machines, with a crash possible before every act. A seed
+//! that breaks a law prints its whole trace; `HOMING_SEED=n` replays one, `HOMING_SEEDS=n` runs
+//! that many.
 
 use homing_sim::{
     faults::Act,
@@ -8,7 +9,11 @@ use homing_sim::{
     tally::Tally,
 };
 
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 20_000;
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
 
 fn keeps_every_law(seeds: std::ops::Range<u64>) -> Tally {
     let began = std::time::Instant::now();
@@ -22,22 +27,22 @@ fn keeps_every_law(seeds: std::ops::Range<u64>) -> Tally {
 
 #[test]
 fn every_seed_keeps_every_law_and_the_worlds_are_not_empty() {
-    if let Some(seed) = std::env::var("HOMING_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    if let Some(seed) = from_environment("HOMING_SEED") {
         println!("{}", story(seed, None));
         assert!(sweep(seed..seed + 1, None).1.is_none(), "seed {seed} breaks a law");
         return;
     }
-    let tally = keeps_every_law(0..SEEDS);
+    let tally = keeps_every_law(0..SEEDS.max(from_environment("HOMING_SEEDS").unwrap_or(0)));
     let counts = [
-        ("committed handoffs", tally.committed, 50_000),
-        ("handoffs taken back", tally.taken_back, 5_000),
-        ("redirects", tally.redirects, 10_000),
-        ("held requests", tally.parked, 10_000),
-        ("holds that ran out", tally.held_out, 100),
-        ("freezes in a gap", tally.gaps, 10_000),
-        ("requests answered from a window", tally.deduplicated, 1_000),
-        ("lives declared dead", tally.declared_dead, 3_000),
-        ("writes lost with a gate", tally.lost_with_gate, 1_000),
+        ("committed handoffs", tally.committed, 40_000),
+        ("handoffs taken back", tally.taken_back, 10_000),
+        ("redirects", tally.redirects, 40_000),
+        ("held requests", tally.parked, 30_000),
+        ("holds that ran out", tally.held_out, 4_000),
+        ("freezes in a gap", tally.gaps, 20_000),
+        ("requests answered from a window", tally.deduplicated, 20_000),
+        ("lives declared dead", tally.declared_dead, 10_000),
+        ("writes lost with a gate", tally.lost_with_gate, 10_000),
     ];
     for (what, count, least) in counts {
         assert!(count >= least, "only {count} {what}");

@@ -315,6 +315,9 @@ impl Ownership {
     fn answer_for_good(self, directive: DirectiveId) -> Step {
         match self.tenure {
             _ if self.mark == Mark::activated(directive) => Ok((self, Reaction::Activated)),
+            // A later directive was issued, so this one is settled and the question is late. The
+            // word on it may have been the other one and is not remembered: say nothing.
+            _ if directive < self.mark.through => Err(Refusal::Fenced),
             Tenure::Staged { directive: m, to, .. } if m <= directive => {
                 Ok((self.with(Tenure::Away { to }).fenced(directive), Reaction::Fenced))
             }

@@ -23,27 +23,25 @@ pub(super) enum Letter {
 
 /// A set of letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Net(u128);
+pub(super) struct Net([u128; 2]);
 
 impl Net {
-    /// Adds a letter; whether it is new.
-    pub(super) fn send(&mut self, letters: &mut Interner<Letter>, letter: Letter) -> bool {
-        let bit = 1_u128
-            .checked_shl(u32::from(letters.number(letter)))
-            .expect("a small model has at most 128 letters");
-        let new = self.0 & bit == 0;
-        self.0 |= bit;
-        new
+    /// Adds a letter.
+    pub(super) fn send(&mut self, letters: &mut Interner<Letter>, letter: Letter) {
+        let number = usize::from(letters.number(letter));
+        let word = self.0.get_mut(number / 128).expect("a small model has at most 256 letters");
+        *word |= 1 << (number % 128);
     }
 
     /// The numbers of its letters.
     pub(super) fn iter(self) -> impl Iterator<Item = u16> {
-        let mut left = self.0;
-        std::iter::from_fn(move || {
-            let lowest = left.trailing_zeros();
-            (left != 0).then(|| {
-                left &= left - 1;
-                lowest as u16
+        (0_u16..).step_by(128).zip(self.0).flat_map(|(first, mut left)| {
+            std::iter::from_fn(move || {
+                let lowest = left.trailing_zeros() as u16;
+                (left != 0).then(|| {
+                    left &= left - 1;
+                    first + lowest
+                })
             })
         })
     }

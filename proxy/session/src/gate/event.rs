@@ -163,26 +163,14 @@ pub struct Illegal {
 
 impl Guard {
     pub(super) fn require_life(self, meant: Incarnation) -> Result<(), Refusal> {
-        if self.incarnation == meant {
-            Ok(())
-        } else {
-            Err(Refusal::OtherLife)
-        }
+        if self.incarnation == meant { Ok(()) } else { Err(Refusal::OtherLife) }
     }
 
     pub(super) fn require_lease(self) -> Result<(), Refusal> {
-        if self.lease_valid {
-            Ok(())
-        } else {
-            Err(Refusal::NoLease)
-        }
+        if self.lease_valid { Ok(()) } else { Err(Refusal::NoLease) }
     }
 
     pub(super) fn require_drained(self) -> Result<(), Refusal> {
-        if self.in_flight == 0 {
-            Ok(())
-        } else {
-            Err(Refusal::InFlight)
-        }
+        if self.in_flight == 0 { Ok(()) } else { Err(Refusal::InFlight) }
     }
 }
