@@ -62,8 +62,10 @@ pub(super) async fn write(
     if !exchange.request_id.is_empty() {
         head.insert_header("x-request-id", exchange.request_id.as_str())?;
     }
-    // What is left of a body would be taken for the next request's head.
-    if !client.as_downstream_mut().is_body_done() {
+    // What is left of a body would be taken for the next request's head, and whoever breaks the
+    // protocol's bounds once is not worth a kept connection.
+    let offence = matches!(failure, Failure::BadRequest | Failure::HeadTooLarge);
+    if offence || !client.as_downstream_mut().is_body_done() {
         client.set_keepalive(None);
     }
     let bodiless = client.req_header().method == http::Method::HEAD;

@@ -19,26 +19,17 @@ const H2_IDLE: Duration = Duration::from_secs(60);
 /// Times pingora may come back to the edge for another endpoint; the edge keeps the real budget.
 const TRIES_MAX: usize = 32;
 
-/// pingora's settings for the whole process. `grace` is how long requests under way may take
-/// once the process is told to leave.
+/// The application that listeners serve, on a runtime of `threads` threads.
 #[must_use]
-pub fn server_conf(threads: usize, grace: Duration) -> ServerConf {
-    ServerConf {
+pub fn application(edge: Edge, threads: usize) -> HttpProxy<Edge> {
+    let conf = ServerConf {
         threads: threads.max(1),
         upstream_keepalive_pool_size: UPSTREAM_POOL,
         max_retries: TRIES_MAX,
-        // What is to end by then waits for it in the edge's own service.
-        grace_period_seconds: Some(0),
-        graceful_shutdown_timeout_seconds: Some(grace.as_secs().max(1)),
         ..ServerConf::default()
-    }
-}
-
-/// The application that listeners serve.
-#[must_use]
-pub fn application(edge: Edge, conf: &Arc<ServerConf>) -> HttpProxy<Edge> {
+    };
     let head_bytes_max = edge.parts.rules.load().head_bytes_max;
-    let mut proxy = pingora_proxy::http_proxy(conf, edge);
+    let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), edge);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.h2_idle_timeout = Some(H2_IDLE);

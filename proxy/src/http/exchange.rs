@@ -4,7 +4,6 @@
 //! | field | written by |
 //! |---|---|
 //! | `arrived` | [`Exchange::new`] |
-//! | `pace` | `on_connection_reuse` |
 //! | `peer`, `trusted`, `tls`, `request_id`, `why` | `early_request_filter` |
 //! | `taken` | `request_filter`, once the gate has let the request in |
 //! | `spread`, `zones_left` | `request_filter`; `upstream_peer` uses zones up |
@@ -23,13 +22,12 @@ use homing_session::steer::SteerReason;
 use homing_wire::{Service, ServiceId, SessionKey, TrafficLimits, ZoneId};
 
 use super::{body::BodyCount, failure::Failure, key::KeyOrigin};
-use crate::{endpoints::Upstream, gates::Permit, http::facts::EdgeFacts, listen::paced::Pace};
+use crate::{endpoints::Upstream, gates::Permit, http::facts::EdgeFacts};
 
 /// One request's context.
 #[derive(Debug)]
 pub struct Exchange {
     pub(super) arrived: Instant,
-    pub(super) pace: Option<Arc<Pace>>,
     pub(super) peer: IpAddr,
     pub(super) trusted: bool,
     pub(super) tls: bool,
@@ -78,7 +76,6 @@ impl Exchange {
     pub(super) fn new() -> Self {
         Self {
             arrived: Instant::now(),
-            pace: None,
             peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             trusted: false,
             tls: false,

@@ -42,6 +42,9 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub struct ConnectionFacts {
     /// Told when the head is complete.
     pub pace: Arc<Pace>,
+    /// How long the connection is kept without a request, seconds. Set anew with each request,
+    /// since pingora takes HTTP/1.1's default, or a client's word, for "without end".
+    pub idle_s: u64,
 }
 
 pub(super) fn acceptor(config: Arc<rustls::ServerConfig>) -> Acceptor {
@@ -167,9 +170,9 @@ where
 
     async fn serve_h1(self, stream: impl IO + 'static) {
         let pace = Pace::new(self.limits.head_bytes_max, self.limits.head_timeout);
-        let facts = ConnectionFacts { pace: Arc::clone(&pace) };
-        let mut session = ServerSession::new_http1(Box::new(Paced::new(stream, pace)));
         let idle_s = self.limits.idle_timeout.as_secs().max(1);
+        let facts = ConnectionFacts { pace: Arc::clone(&pace), idle_s };
+        let mut session = ServerSession::new_http1(Box::new(Paced::new(stream, pace)));
         let stopping = *self.shutdown.borrow();
         session.set_keepalive((!stopping).then_some(idle_s));
         session.set_keepalive_reuses_remaining(Some(self.limits.requests_max));

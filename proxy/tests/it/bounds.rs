@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use homing_wire::Match;
-use tokio::{
-    io::AsyncWriteExt,
-    net::TcpStream,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     app::App,

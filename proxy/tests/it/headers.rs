@@ -100,8 +100,8 @@ async fn each_request_is_one_line_in_the_access_log_without_secrets() {
     let first = ask(proxy.plain(), get("/cart?token=hush", &[])).await;
     let cookie = first.cookie().unwrap();
     ask(proxy.plain(), get("/cart", &[("cookie", &cookie)])).await;
-    drop(proxy);
-    writer.finish();
+    proxy.stop().await;
+    tokio::task::spawn_blocking(|| writer.finish()).await.unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.contains("hush") && !text.contains(cookie.split_once('=').unwrap().1));
     let lines: Vec<serde_json::Value> =

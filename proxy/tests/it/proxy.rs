@@ -5,17 +5,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use homing_proxy::{
     access_log::AccessLog,
     endpoints::{EndpointPool, checks},
     gates::Gates,
     http::{
-        application::{application, server_conf},
+        application::application,
         cookie::{CookieKey, CookieKeys},
         edge::{Edge, EdgeParts, EdgeRules},
         facts::FactsCell,
@@ -33,17 +31,17 @@ use homing_wire::{
     UpstreamProtocol, Version, Zone,
     table::{Buckets, Facts, TableDraft},
 };
-use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
-use tokio::sync::watch;
+use pingora_core::services::Service as _;
+use tokio::{sync::watch, task::JoinHandle};
 
-/// A running edge. Dropping it shuts it down and waits.
+/// A running edge. Dropping it shuts it down.
 pub(crate) struct Proxy {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) rules: Arc<ArcSwap<EdgeRules>>,
     pub(crate) metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
-    server: Option<std::thread::JoinHandle<()>>,
-    keepers: Vec<tokio::task::JoinHandle<()>>,
+    server: JoinHandle<()>,
+    keepers: Vec<JoinHandle<()>>,
 }
 
 /// How a test wants its edge.
@@ -146,15 +144,10 @@ impl Setup {
         }
         let listeners = Listeners::bind(&listen).unwrap();
         let addresses = listeners.addresses().to_vec();
-        let conf = server_conf(2, Duration::from_secs(5));
-        let mut server = Server::new_with_opt_and_conf(None, conf);
-        server.bootstrap();
-        let app = application(edge, &server.configuration);
-        server.add_service(listeners.serve(app));
+        let mut service = listeners.serve(application(edge, 2));
         let (stop, stopped) = watch::channel(false);
-        let shutdown_signal = Box::new(Stop(stopped));
-        let server = std::thread::spawn(move || server.run(RunArgs { shutdown_signal }));
-        Proxy { addresses, rules, metrics, stop, server: Some(server), keepers }
+        let server = tokio::spawn(async move { service.start_service(None, stopped, 1).await });
+        Proxy { addresses, rules, metrics, stop, server, keepers }
     }
 }
 
@@ -170,24 +163,19 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.keepers.iter().for_each(tokio::task::JoinHandle::abort);
+impl Proxy {
+    /// Shuts it down gently and waits until every connection has ended.
+    pub(crate) async fn stop(mut self) {
         let _ = self.stop.send(true);
-        if let Some(server) = self.server.take() {
-            let joined = server.join();
-            assert!(joined.is_ok() || std::thread::panicking(), "the server has panicked");
-        }
+        let ended = tokio::time::timeout(crate::client::PATIENCE, &mut self.server).await;
+        ended.expect("connections outlived the shutdown").unwrap();
     }
 }
 
-struct Stop(watch::Receiver<bool>);
-
-#[async_trait]
-impl ShutdownSignalWatch for Stop {
-    async fn recv(&self) -> ShutdownSignal {
-        let _ = self.0.clone().wait_for(|stop| *stop).await;
-        ShutdownSignal::GracefulTerminate
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        self.keepers.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -19,8 +19,7 @@ use crate::{
 
 async fn two_zones(change: impl FnOnce(&mut Setup)) -> (Proxy, [App; 2]) {
     let apps = [App::start("paris").await, App::start("oregon").await];
-    let zones: [(&str, &[_]); 2] =
-        [("paris", &[apps[0].address]), ("oregon", &[apps[1].address])];
+    let zones: [(&str, &[_]); 2] = [("paris", &[apps[0].address]), ("oregon", &[apps[1].address])];
     let mut setup = Setup::new(&zones);
     change(&mut setup);
     (setup.start(), apps)

@@ -1,0 +1,105 @@
+//! Sessions handed over under traffic: nothing fails, nothing is lost or doubled, all in order.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use serde_json::json;
+
+use crate::whole::Whole;
+
+const ZONES: [&str; 3] = ["lisbon", "oslo", "tokyo"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_moved_session_finds_its_state_and_why_tells_of_it() {
+    let whole = Whole::start(&ZONES).await;
+    for line in ["one", "two"] {
+        assert_eq!(whole.write("ann", line).await.status, 200);
+    }
+    let before = whole.read("ann").await;
+    let home = before["zone"].as_str().unwrap().to_owned();
+    let session = before["session"].as_str().unwrap().to_owned();
+    let to = whole.other(&home, &ZONES);
+
+    let directive = whole.move_to(&session, to).await;
+    let outcome = whole.outcome(directive).await;
+    assert_eq!(outcome["outcome"], "completed", "{outcome}");
+    assert!(outcome["pause_us"].as_u64().unwrap() < 300_000, "{outcome}");
+    assert!(outcome["state_bytes"].as_u64().unwrap() > 0, "{outcome}");
+
+    let after = whole.read("ann").await;
+    assert_eq!((&after["zone"], &after["lines"]), (&json!(to), &json!(["one", "two"])));
+    assert_eq!(after["epoch"], 2);
+    let why = whole.look(&format!("/why?key={session}")).await;
+    assert_eq!(why["home"]["zone"], to);
+    assert_eq!(why["choice"]["reason"], "exception");
+    assert_eq!(why["moves"][0]["reason"], "operator");
+    // The source lets go once the table that says so is on disk.
+    let source = whole.apps.iter().zip(ZONES).find(|(_, zone)| *zone == home).unwrap().0;
+    whole.until("the release", async || source.lines(&session).is_empty()).await;
+    assert_eq!(source.faults.releases.load(SeqCst), 1);
+
+    let told = whole.order(&format!("/sessions/{session}/move"), json!({ "zone": to })).await;
+    assert_eq!(told.status, 409, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_write_fails_is_lost_or_doubled_while_sessions_are_moved_about() {
+    let whole = Arc::new(Whole::start(&ZONES).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for user in 0..8 {
+        let (whole, stop) = (Arc::clone(&whole), Arc::clone(&stop));
+        writers.push(tokio::spawn(async move {
+            let user = format!("user-{user}");
+            let mut written = 0;
+            while !stop.load(SeqCst) {
+                let told = whole.write(&user, &written.to_string()).await;
+                assert_eq!(told.status, 200, "{user} {written}: {told:?}");
+                written += 1;
+            }
+            (user, written)
+        }));
+    }
+    let mut pauses = Vec::new();
+    let mut undone = 0;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    for round in 0..6 {
+        let mut directives = Vec::new();
+        for user in 0..8 {
+            let told = whole.read(&format!("user-{user}")).await;
+            let to = ZONES[(user + round) % ZONES.len()];
+            if told["zone"] != to {
+                directives.push(whole.move_to(told["session"].as_str().unwrap(), to).await);
+            }
+        }
+        for directive in directives {
+            let outcome = whole.outcome(directive).await;
+            match outcome["outcome"].as_str() {
+                Some("completed") => pauses.push(outcome["pause_us"].as_u64().unwrap()),
+                _ => undone += 1,
+            }
+        }
+    }
+    stop.store(true, SeqCst);
+    let mut total = 0;
+    for writer in writers {
+        let (user, written) = writer.await.unwrap();
+        let told = whole.read(&user).await;
+        let expected: Vec<String> = (0..written).map(|n: i32| n.to_string()).collect();
+        assert_eq!(told["lines"], json!(expected), "{user}");
+        total += written;
+    }
+    for app in &whole.apps {
+        assert_eq!(app.faults.below_fence.load(SeqCst), 0);
+    }
+    pauses.sort_unstable();
+    assert!(pauses.len() >= 20 && undone == 0, "{} completed, {undone} undone", pauses.len());
+    println!(
+        "{} handoffs, {total} writes, pause p50 {} us, max {} us",
+        pauses.len(),
+        pauses[pauses.len() / 2],
+        pauses[pauses.len() - 1]
+    );
+}
