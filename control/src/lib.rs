@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The control plane's shell: takes configuration in by REST, keeps it in a journal, plans, and
+//! publishes placement tables to proxies over gRPC. What is decided is decided in the pure crates;
+//! here are only sockets, the disk and the clock.
+
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod journal;
+pub mod lead;
+pub mod link;
+pub mod metrics;
+pub mod profiles;
+pub mod publish;
+mod serve;
+pub mod shared;
+pub mod startup;
+pub mod tasks;
+
+pub use startup::{Control, Running, Settings, run};

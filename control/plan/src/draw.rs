@@ -52,11 +52,8 @@ pub fn settle_buckets(
     residents: &impl Residents,
     change: &mut Delta,
 ) {
-    let frozen: BTreeSet<Bucket> = table
-        .directives()
-        .values()
-        .map(|directive| directive.key.bucket())
-        .collect();
+    let frozen: BTreeSet<Bucket> =
+        table.directives().values().map(|directive| directive.key.bucket()).collect();
     let closed = |zone: ZoneId| {
         let spec = facts.zones.get(zone.index());
         spec.is_none_or(|zone| zone.intake == Intake::Closed)
@@ -64,14 +61,7 @@ pub fn settle_buckets(
     let moved = deal(table.buckets(), &facts.zones, residents, &frozen);
     for (bucket, to) in &moved {
         let old = table.buckets().home(*bucket);
-        push_run(
-            &mut change.buckets,
-            *bucket,
-            Home {
-                zone: *to,
-                epoch: old.epoch.next(),
-            },
-        );
+        push_run(&mut change.buckets, *bucket, Home { zone: *to, epoch: old.epoch.next() });
         if closed(old.zone) {
             continue;
         }
@@ -88,11 +78,7 @@ pub fn settle_buckets(
 #[must_use]
 pub fn is_unsettled(table: &PlacementTable) -> bool {
     let zones = &table.facts().zones;
-    let open = |zone: u8| {
-        zones
-            .get(usize::from(zone))
-            .is_some_and(|z| z.intake == Intake::Open)
-    };
+    let open = |zone: u8| zones.get(usize::from(zone)).is_some_and(|z| z.intake == Intake::Open);
     let any_open = zones.iter().any(|zone| zone.intake == Intake::Open);
     any_open && table.buckets().zones().iter().any(|zone| !open(*zone))
 }
@@ -130,9 +116,5 @@ fn push_run(runs: &mut Vec<BucketRun>, bucket: Bucket, home: Home) {
         last.count += 1;
         return;
     }
-    runs.push(BucketRun {
-        first: bucket,
-        count: 1,
-        home,
-    });
+    runs.push(BucketRun { first: bucket, count: 1, home });
 }

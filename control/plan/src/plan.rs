@@ -241,9 +241,7 @@ impl<'a> Draft<'a> {
 
     fn intake(&self, zone: ZoneId) -> Intake {
         let zones = &self.inputs.table.facts().zones;
-        zones
-            .get(zone.index())
-            .map_or(Intake::Closed, |zone| zone.intake)
+        zones.get(zone.index()).map_or(Intake::Closed, |zone| zone.intake)
     }
 
     /// The best open zone with room for a session, other than the one it lives in: by score, then
@@ -254,17 +252,12 @@ impl<'a> Draft<'a> {
             if !self.room.fits_one_more(zone) {
                 continue;
             }
-            let terms = self
-                .scorer
-                .terms(session, zone, self.room.price_with_one_more(zone));
+            let terms = self.scorer.terms(session, zone, self.room.price_with_one_more(zone));
             let better = best.as_ref().is_none_or(|(best_zone, best_terms)| {
                 let by_score = terms.total_us().total_cmp(&best_terms.total_us());
                 by_score
                     .then(self.room.given(zone).cmp(&self.room.given(*best_zone)))
-                    .then(
-                        self.lot(session.key, zone)
-                            .cmp(&self.lot(session.key, *best_zone)),
-                    )
+                    .then(self.lot(session.key, zone).cmp(&self.lot(session.key, *best_zone)))
                     .is_lt()
             });
             if better {
@@ -286,9 +279,7 @@ impl<'a> Draft<'a> {
     /// The why of moving a session, with its regret as of now.
     fn why(&self, session: &Profile, home: ZoneId, to: Terms) -> Why {
         Why {
-            from: self
-                .scorer
-                .terms(session, home, self.room.price_as_is(home)),
+            from: self.scorer.terms(session, home, self.room.price_as_is(home)),
             to,
             rate: f64::from(session.rate_at(self.now_ms)),
             regret_us: f64::from(session.regret_at(self.now_ms)),
@@ -334,10 +325,7 @@ impl<'a> Draft<'a> {
         if self.under_way.contains(&session.key) || self.taken.contains(&session.key) {
             return Some(HeldBack::UnderWay);
         }
-        self.inputs
-            .resting
-            .contains(&session.key)
-            .then_some(HeldBack::Resting)
+        self.inputs.resting.contains(&session.key).then_some(HeldBack::Resting)
     }
 }
 

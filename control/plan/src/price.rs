@@ -24,11 +24,7 @@ pub fn shadow_prices(zones: &[Zone], states: &[ZoneState]) -> Vec<u32> {
         let old = f64::from(zone.shadow_price_us);
         let next = old + (asked - old) / 3.0;
         // Close enough is there: else the last step would never be taken.
-        let next = if (asked - next).abs() < STEP_US {
-            asked
-        } else {
-            next
-        };
+        let next = if (asked - next).abs() < STEP_US { asked } else { next };
         ((next / STEP_US).round() * STEP_US) as u32
     };
     zones.iter().enumerate().map(price).collect()

@@ -78,11 +78,7 @@ impl Profile {
         self.touched_ms = self.touched_ms.max(now_ms);
         if activity.requests > 0 {
             let mean = activity.bytes as f32 / activity.requests as f32;
-            let weight = if self.bytes_per_request == 0.0 {
-                1.0
-            } else {
-                0.2
-            };
+            let weight = if self.bytes_per_request == 0.0 { 1.0 } else { 0.2 };
             self.bytes_per_request += weight * (mean - self.bytes_per_request);
         }
         self.service = activity.service;
@@ -173,11 +169,7 @@ mod tests {
             profile.take(&activity(0, 1, 10, second * 1_000), second * 1_000);
         }
         let now = 2_999_000;
-        assert!(
-            (profile.rate_at(now) - 10.0).abs() < 0.2,
-            "{}",
-            profile.rate_at(now)
-        );
+        assert!((profile.rate_at(now) - 10.0).abs() < 0.2, "{}", profile.rate_at(now));
         assert!(profile.rate_at(now + RATE_TAU_MS) < 4.0);
         assert!((profile.bytes_per_request - 1_000.0).abs() < 1.0);
     }

@@ -58,10 +58,7 @@ impl<'a> Scorer<'a> {
     #[must_use]
     pub fn terms(&self, session: &Profile, zone: ZoneId, capacity_us: f64) -> Terms {
         let Some(spec) = self.facts.zones.get(zone.index()) else {
-            return Terms {
-                distance_us: f64::INFINITY,
-                ..Terms::default()
-            };
+            return Terms { distance_us: f64::INFINITY, ..Terms::default() };
         };
         Terms {
             distance_us: self.distance_us(session, zone),
@@ -92,9 +89,7 @@ impl<'a> Scorer<'a> {
     }
 
     fn distance_us(&self, session: &Profile, zone: ZoneId) -> f64 {
-        let place = session
-            .place
-            .and_then(|place| self.facts.places.get(place.index()));
+        let place = session.place.and_then(|place| self.facts.places.get(place.index()));
         let Some(place) = place else {
             return 0.0;
         };

@@ -99,13 +99,14 @@ pub async fn play(setting: &Setting, screen: &Screen) -> Result<Played, Trouble>
     let told = perform(setting, &replay, &clients, &mut cast, screen).await;
     screen.end();
     let mut played = Played { told: told?, ..Played::default() };
-    cast.operator.settle(SETTLE).await?;
+    let drained = played.told.drained.clone();
+    cast.operator.settle(drained.as_deref(), SETTLE).await?;
     read_notebooks(&clients, &replay.tally, &mut played).await;
     let (records, unrecorded) = cast.operator.executions().await?;
     played.homes = homes(&records, CLOCK_SLACK_US);
     played.unrecorded = unrecorded;
     played.handoffs = cast.operator.handoffs().await?;
-    if let Some(drained) = &played.told.drained {
+    if let Some(drained) = &drained {
         played.told.left_in_drained = cast.operator.sessions_in(drained).await?;
     }
     (played.requests, _, played.failures) = replay.tally.counts();
@@ -138,7 +139,7 @@ async fn raise(setting: &Setting) -> Result<(Cast, Addresses), Trouble> {
     let at = Addresses { proxy, admin, api, link, apps: addresses };
     let operator = Operator::new(&at)?;
     let mut control = start(dir, "control", &scene::control(&at, dir))?;
-    control.ready(&operator.control, "/readyz").await?;
+    control.ready(&operator.control, "/livez").await?;
     operator.push(&scene::document(&setting.world, &at.apps, stage(setting, false))).await?;
     let mut proxy = start(dir, "proxy", &scene::proxy(&at, dir))?;
     proxy.ready(&operator.admin, "/readyz").await?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use serde_json::Value;
 
 use crate::app::{Execution, parse_executions};
 use crate::rest::{Ask, Peer, Rest};
@@ -33,6 +34,26 @@ pub struct Handoffs {
     pub causes: std::collections::BTreeMap<String, u64>,
     /// Issued, by reason.
     pub reasons: std::collections::BTreeMap<String, u64>,
+}
+
+impl Handoffs {
+    fn count(&mut self, outcome: &Value) {
+        *self.reasons.entry(word(&outcome["reason"])).or_default() += 1;
+        if outcome["state"] == "undone" {
+            self.undone += 1;
+            *self.causes.entry(word(&outcome["why"])).or_default() += 1;
+            return;
+        }
+        self.completed += 1;
+        let figure = |name: &str| outcome["figures"][name].as_u64();
+        self.pauses_us.extend(figure("pause_us"));
+        self.held += figure("held").unwrap_or_default();
+        self.state_bytes += figure("state_bytes").unwrap_or_default();
+    }
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or("unknown").to_owned()
 }
 
 /// Everybody who is asked.
@@ -90,20 +111,22 @@ impl Operator {
     /// # Errors
     /// If control does not say.
     pub async fn version(&self) -> Result<(u64, u64), Trouble> {
-        let status = self.control.get_json("/v1/status").await?;
-        let text = status["table_version"].as_str().unwrap_or_default();
-        let version =
-            text.split_once('.').and_then(|(term, n)| Some((term.parse().ok()?, n.parse().ok()?)));
+        let table = self.control.get_json("/v1/table").await?;
+        let part = |name: &str| table[name].as_u64();
+        let version = part("term").zip(part("number"));
         version.ok_or_else(|| Trouble::failure("control does not say its table's version"))
     }
 
-    /// Sessions that live in a zone.
+    /// Sessions that live in a zone, as its gate counts them.
     ///
     /// # Errors
-    /// If control does not say.
+    /// If the proxy does not say.
     pub async fn sessions_in(&self, zone: &str) -> Result<u64, Trouble> {
-        let status = self.control.get_json(&format!("/v1/zones/{zone}")).await?;
-        Ok(status["sessions"].as_u64().unwrap_or_default())
+        let placement = self.admin.get_json("/placement").await?;
+        let zones = placement["zones"].as_array().map_or(&[][..], Vec::as_slice);
+        let zone = zones.iter().find(|z| z["name"] == zone);
+        let sessions = zone.and_then(|zone| zone["sessions"].as_u64());
+        sessions.ok_or_else(|| Trouble::failure("the proxy does not say where sessions live"))
     }
 
     /// Drains a zone.
@@ -115,24 +138,51 @@ impl Operator {
         self.control.ask(Ask::send(Method::POST, &path)).await.map(drop)
     }
 
-    /// Waits until no handoff is under way.
+    /// Waits until no handoff is under way, and a drained zone is empty.
     ///
     /// # Errors
     /// If control does not answer.
-    pub async fn settle(&self, longest: Duration) -> Result<(), Trouble> {
+    pub async fn settle(&self, drained: Option<&str>, longest: Duration) -> Result<(), Trouble> {
         let began = Instant::now();
-        while self.handoffs().await?.open > 0 && began.elapsed() < longest {
+        while began.elapsed() < longest {
+            let directives = self.control.get_json("/v1/directives?limit=1").await?;
+            let left = match drained {
+                Some(zone) => self.sessions_in(zone).await?,
+                None => 0,
+            };
+            if directives["open"] == 0 && left == 0 {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
     }
 
-    /// All handoffs so far.
+    /// All handoffs so far, from control's history.
     ///
     /// # Errors
     /// If control does not answer.
     pub async fn handoffs(&self) -> Result<Handoffs, Trouble> {
-        Ok(Handoffs::default())
+        let mut handoffs = Handoffs::default();
+        let mut cursor = 0;
+        loop {
+            let page = format!("/v1/outcomes?cursor={cursor}&limit=1000");
+            let page = self.control.get_json(&page).await?;
+            let ended = page["outcomes"].as_array().map_or(&[][..], Vec::as_slice);
+            ended.iter().for_each(|outcome| handoffs.count(outcome));
+            let next = page["next"].as_u64().unwrap_or(cursor);
+            if ended.is_empty() || next == cursor {
+                break;
+            }
+            cursor = next;
+        }
+        let directives = self.control.get_json("/v1/directives?limit=1000").await?;
+        handoffs.open = directives["open"].as_u64().unwrap_or_default();
+        for open in directives["directives"].as_array().into_iter().flatten() {
+            *handoffs.reasons.entry(word(&open["reason"])).or_default() += 1;
+        }
+        handoffs.started = handoffs.completed + handoffs.undone + handoffs.open;
+        Ok(handoffs)
     }
 
     /// Every execution of every zone, and how many were not recorded.

@@ -55,10 +55,8 @@ fn take_from_the_rich(
     frozen: &BTreeSet<Bucket>,
 ) {
     let is_poor = |zone: &usize| owned[*zone] * 2 < shares[*zone];
-    let wanted: usize = (0..shares.len())
-        .filter(is_poor)
-        .map(|zone| shares[zone] - owned[zone])
-        .sum();
+    let wanted: usize =
+        (0..shares.len()).filter(is_poor).map(|zone| shares[zone] - owned[zone]).sum();
     let mut wanted = wanted.saturating_sub(pool.len());
     if wanted == 0 {
         return;
@@ -103,19 +101,13 @@ fn neediest(shares: &[usize], owned: &[usize]) -> Option<usize> {
 /// Each zone's share of the buckets, by largest remainder; at least one for any zone with weight,
 /// so that sessions can be minted for it.
 fn shares(weights: &[u64]) -> Vec<usize> {
-    let total: u128 = weights
-        .iter()
-        .map(|weight| u128::from(*weight))
-        .sum::<u128>()
-        .max(1);
+    let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum::<u128>().max(1);
     let exact = |weight: &u64| u128::from(*weight) * BUCKETS as u128;
     let mut shares: Vec<usize> = weights
         .iter()
         .map(|weight| ((exact(weight) / total) as usize).max(usize::from(*weight > 0)))
         .collect();
-    let mut order: Vec<usize> = (0..weights.len())
-        .filter(|zone| weights[*zone] > 0)
-        .collect();
+    let mut order: Vec<usize> = (0..weights.len()).filter(|zone| weights[*zone] > 0).collect();
     order.sort_by_key(|zone| (std::cmp::Reverse(exact(&weights[*zone]) % total), *zone));
     let mut left = BUCKETS.saturating_sub(shares.iter().sum());
     for zone in order.into_iter().cycle().take(BUCKETS) {

@@ -33,9 +33,7 @@ pub fn expire(
         }
         count += 1;
         change.removed.push(*key);
-        let epoch = raised
-            .entry(bucket)
-            .or_insert(table.buckets().home(bucket).epoch);
+        let epoch = raised.entry(bucket).or_insert(table.buckets().home(bucket).epoch);
         *epoch = (*epoch).max(own.epoch);
     }
     for (bucket, epoch) in raised {

@@ -29,12 +29,8 @@ impl Remap {
     pub fn is_identity(&self) -> bool {
         let services = self.services.iter().enumerate();
         let places = self.places.iter().enumerate();
-        services
-            .clone()
-            .all(|(old, new)| *new == Some(ServiceId(old as u16)))
-            && places
-                .clone()
-                .all(|(old, new)| *new == Some(PlaceId(old as u16)))
+        services.clone().all(|(old, new)| *new == Some(ServiceId(old as u16)))
+            && places.clone().all(|(old, new)| *new == Some(PlaceId(old as u16)))
     }
 }
 
@@ -64,11 +60,8 @@ pub fn rename(
             ids[*index] = ZoneId(slot as u8);
         }
     }
-    let zones: Vec<Zone> = slots
-        .iter()
-        .enumerate()
-        .map(|(slot, holds)| zone_of(old, wanted, slot, *holds))
-        .collect();
+    let zones: Vec<Zone> =
+        slots.iter().enumerate().map(|(slot, holds)| zone_of(old, wanted, slot, *holds)).collect();
     let services = keep_order(&old.services, &wanted.services, |service| &service.name);
     let places = keep_order(&old.places, &wanted.places, |place| &place.name);
     let remap = Remap {
@@ -81,9 +74,7 @@ pub fn rename(
             Slot::Leaving => old_place.and_then(|place| place.rtt_us.get(slot).copied()),
             Slot::Free => None,
         };
-        (0..slots.len())
-            .map(|slot| known(slot).unwrap_or(u32::MAX))
-            .collect()
+        (0..slots.len()).map(|slot| known(slot).unwrap_or(u32::MAX)).collect()
     };
     let places = places
         .into_iter()
@@ -92,17 +83,9 @@ pub fn rename(
             name: place.name,
         })
         .collect();
-    let services = services
-        .into_iter()
-        .map(|service| readdress(service, &ids))
-        .collect();
+    let services = services.into_iter().map(|service| readdress(service, &ids)).collect();
     Ok(Renamed {
-        facts: Facts {
-            zones,
-            services,
-            places,
-            policy: wanted.policy.clone(),
-        },
+        facts: Facts { zones, services, places, policy: wanted.policy.clone() },
         remap,
         leaving,
     })
@@ -167,26 +150,17 @@ fn zone_of(old: &Facts, wanted: &Facts, slot: usize, holds: Slot) -> Zone {
     };
     let mut zone = wanted.zones[index].clone();
     let before = old.zones.get(slot);
-    zone.shadow_price_us = before
-        .filter(|before| before.name == zone.name)
-        .map_or(0, |before| before.shadow_price_us);
+    zone.shadow_price_us =
+        before.filter(|before| before.name == zone.name).map_or(0, |before| before.shadow_price_us);
     zone
 }
 
 /// The new items, those that were there before in their old order, the others behind them.
 fn keep_order<T: Clone>(old: &[T], new: &[T], name: impl Fn(&T) -> &String) -> Vec<T> {
-    let before: std::collections::BTreeMap<&String, usize> = old
-        .iter()
-        .enumerate()
-        .map(|(index, item)| (name(item), index))
-        .collect();
+    let before: std::collections::BTreeMap<&String, usize> =
+        old.iter().enumerate().map(|(index, item)| (name(item), index)).collect();
     let mut order: Vec<usize> = (0..new.len()).collect();
-    order.sort_by_key(|index| {
-        before
-            .get(name(&new[*index]))
-            .copied()
-            .unwrap_or(usize::MAX)
-    });
+    order.sort_by_key(|index| before.get(name(&new[*index])).copied().unwrap_or(usize::MAX));
     order.into_iter().map(|index| new[index].clone()).collect()
 }
 
@@ -196,14 +170,9 @@ fn remap<T, I>(
     name: impl Fn(&T) -> &String,
     id: impl Fn(u16) -> I,
 ) -> Vec<Option<I>> {
-    let now: std::collections::BTreeMap<&String, usize> = new
-        .iter()
-        .enumerate()
-        .map(|(index, item)| (name(item), index))
-        .collect();
-    old.iter()
-        .map(|item| now.get(name(item)).map(|index| id(*index as u16)))
-        .collect()
+    let now: std::collections::BTreeMap<&String, usize> =
+        new.iter().enumerate().map(|(index, item)| (name(item), index)).collect();
+    old.iter().map(|item| now.get(name(item)).map(|index| id(*index as u16))).collect()
 }
 
 fn readdress(mut service: Service, ids: &[ZoneId]) -> Service {

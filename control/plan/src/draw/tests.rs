@@ -15,10 +15,7 @@ fn zone(name: &str, sessions: u64, intake: Intake) -> Zone {
             weight: 1,
             protocol: UpstreamProtocol::H1,
         }],
-        capacity: Capacity {
-            sessions,
-            ..Capacity::default()
-        },
+        capacity: Capacity { sessions, ..Capacity::default() },
         price: Price::default(),
         intake,
         shadow_price_us: 0,
@@ -38,16 +35,12 @@ fn facts(zones: &[(&str, u64, Intake)]) -> Facts {
 }
 
 fn first(facts: Facts) -> PlacementTable {
-    TableDraft::first(Version { term: 1, n: 1 }, facts, 0)
-        .seal()
-        .expect("sound")
+    TableDraft::first(Version { term: 1, n: 1 }, facts, 0).seal().expect("sound")
 }
 
 fn shares_of(table: &PlacementTable) -> Vec<usize> {
     let zones = table.facts().zones.len();
-    (0..zones)
-        .map(|zone| table.buckets().owned_by(ZoneId(zone as u8)).count())
-        .collect()
+    (0..zones).map(|zone| table.buckets().owned_by(ZoneId(zone as u8)).count()).collect()
 }
 
 fn push(table: &mut PlacementTable, facts: Facts, residents: &impl Residents) -> Delta {
@@ -68,11 +61,7 @@ impl Residents for Known {
     }
 
     fn of(&self, bucket: Bucket) -> Vec<SessionKey> {
-        self.0
-            .iter()
-            .copied()
-            .filter(|key| key.bucket() == bucket)
-            .collect()
+        self.0.iter().copied().filter(|key| key.bucket() == bucket).collect()
     }
 }
 
@@ -80,16 +69,9 @@ impl Residents for Known {
 fn a_drained_zones_buckets_go_to_the_others_and_no_other_bucket_moves() {
     let mut table = first(facts(&[("a", 1, Open), ("b", 1, Open), ("c", 2, Open)]));
     let before = table.buckets().clone();
-    push(
-        &mut table,
-        facts(&[("a", 1, Open), ("b", 1, Draining), ("c", 2, Open)]),
-        &NoResidents,
-    );
+    push(&mut table, facts(&[("a", 1, Open), ("b", 1, Draining), ("c", 2, Open)]), &NoResidents);
     for index in 0..=u16::MAX {
-        let (was, is) = (
-            before.home(Bucket(index)),
-            table.buckets().home(Bucket(index)),
-        );
+        let (was, is) = (before.home(Bucket(index)), table.buckets().home(Bucket(index)));
         if was.zone == ZoneId(1) {
             assert_ne!(is.zone, ZoneId(1));
             assert_eq!(is.epoch, was.epoch.next());
@@ -98,33 +80,20 @@ fn a_drained_zones_buckets_go_to_the_others_and_no_other_bucket_moves() {
         }
     }
     let shares = shares_of(&table);
-    assert!(
-        shares[0].abs_diff(21_845) < 3 && shares[2].abs_diff(43_690) < 3,
-        "{shares:?}"
-    );
+    assert!(shares[0].abs_diff(21_845) < 3 && shares[2].abs_diff(43_690) < 3, "{shares:?}");
     assert!(!is_unsettled(&table));
 }
 
 #[test]
 fn a_session_known_to_live_in_a_moved_bucket_keeps_its_home() {
     let mut table = first(facts(&[("a", 1, Open), ("b", 1, Open)]));
-    let key = (0_u128..)
-        .map(|n| SessionKey(n << 112))
-        .find(|k| table.home(*k).zone == ZoneId(1));
+    let key = (0_u128..).map(|n| SessionKey(n << 112)).find(|k| table.home(*k).zone == ZoneId(1));
     let key = key.expect("b owns a bucket");
-    push(
-        &mut table,
-        facts(&[("a", 1, Open), ("b", 1, Draining)]),
-        &Known(vec![key]),
-    );
+    push(&mut table, facts(&[("a", 1, Open), ("b", 1, Draining)]), &Known(vec![key]));
     let home = table.home(key);
     assert_eq!((home.zone, home.epoch), (ZoneId(1), Epoch(2)));
     // Closing the zone leaves nothing to hand over from: the session goes with its bucket.
-    push(
-        &mut table,
-        facts(&[("a", 1, Open), ("b", 1, Closed)]),
-        &Known(vec![key]),
-    );
+    push(&mut table, facts(&[("a", 1, Open), ("b", 1, Closed)]), &Known(vec![key]));
     let home = table.home(key);
     assert_eq!(home.zone, ZoneId(0));
     assert!(home.epoch > Epoch(2));
@@ -133,32 +102,21 @@ fn a_session_known_to_live_in_a_moved_bucket_keeps_its_home() {
 #[test]
 fn a_new_zone_gets_its_share_and_small_changes_of_capacity_move_nothing() {
     let mut table = first(facts(&[("a", 10, Open), ("b", 10, Open)]));
-    let delta = push(
-        &mut table,
-        facts(&[("a", 10, Open), ("b", 10, Open), ("c", 10, Open)]),
-        &NoResidents,
-    );
+    let delta =
+        push(&mut table, facts(&[("a", 10, Open), ("b", 10, Open), ("c", 10, Open)]), &NoResidents);
     let shares = shares_of(&table);
-    assert!(
-        shares.iter().all(|share| share.abs_diff(21_845) < 3),
-        "{shares:?}"
-    );
+    assert!(shares.iter().all(|share| share.abs_diff(21_845) < 3), "{shares:?}");
     let moved: u32 = delta.buckets.iter().map(|run| run.count).sum();
     assert!(moved <= 21_846);
-    let delta = push(
-        &mut table,
-        facts(&[("a", 12, Open), ("b", 9, Open), ("c", 10, Open)]),
-        &NoResidents,
-    );
+    let delta =
+        push(&mut table, facts(&[("a", 12, Open), ("b", 9, Open), ("c", 10, Open)]), &NoResidents);
     assert!(delta.buckets.is_empty());
 }
 
 #[test]
 fn a_bucket_with_an_open_directive_waits() {
     let mut table = first(facts(&[("a", 1, Open), ("b", 1, Open)]));
-    let key = (0_u128..)
-        .map(|n| SessionKey(n << 112))
-        .find(|k| table.home(*k).zone == ZoneId(1));
+    let key = (0_u128..).map(|n| SessionKey(n << 112)).find(|k| table.home(*k).zone == ZoneId(1));
     let key = key.expect("b owns a bucket");
     let mut change = Delta::to(table.version().next(), 0);
     change.directives.push(Directive {
@@ -188,31 +146,15 @@ fn ids_follow_names_and_a_removed_zone_stays_while_something_names_it() {
     let old = facts(&[("a", 1, Open), ("b", 2, Open), ("c", 3, Open)]);
     let wanted = facts(&[("c", 3, Open), ("d", 4, Open), ("a", 1, Open)]);
     let renamed = rename(&old, &wanted, |zone| zone == ZoneId(1)).expect("room");
-    let names: Vec<_> = renamed
-        .facts
-        .zones
-        .iter()
-        .map(|z| (z.name.as_str(), z.intake))
-        .collect();
-    assert_eq!(
-        names,
-        [("a", Open), ("b", Draining), ("c", Open), ("d", Open)]
-    );
+    let names: Vec<_> = renamed.facts.zones.iter().map(|z| (z.name.as_str(), z.intake)).collect();
+    assert_eq!(names, [("a", Open), ("b", Draining), ("c", Open), ("d", Open)]);
     // The round trips went with their zones: c was first in the document.
     assert_eq!(renamed.facts.places[0].rtt_us, [3_000, 2_000, 1_000, 2_000]);
     assert_eq!(renamed.leaving, [ZoneId(1)]);
 
     let next = rename(&renamed.facts, &wanted, |_| false).expect("room");
-    let names: Vec<_> = next
-        .facts
-        .zones
-        .iter()
-        .map(|z| (z.name.as_str(), z.intake))
-        .collect();
-    assert_eq!(
-        names,
-        [("a", Open), ("b", Closed), ("c", Open), ("d", Open)]
-    );
+    let names: Vec<_> = next.facts.zones.iter().map(|z| (z.name.as_str(), z.intake)).collect();
+    assert_eq!(names, [("a", Open), ("b", Closed), ("c", Open), ("d", Open)]);
     assert!(next.facts.zones[1].endpoints.is_empty());
 
     let fewer = facts(&[("a", 1, Open), ("e", 1, Open)]);
@@ -226,10 +168,7 @@ fn an_expired_exception_never_lowers_an_epoch() {
     let mut table = first(facts(&[("a", 1, Open), ("b", 1, Open)]));
     let key = SessionKey(5 << 112 | 9);
     let mut change = Delta::to(table.version().next(), 0);
-    let home = Home {
-        zone: ZoneId(1),
-        epoch: Epoch(7),
-    };
+    let home = Home { zone: ZoneId(1), epoch: Epoch(7) };
     change.set.push((key, home));
     table.advance(change).expect("sound");
     let mut change = Delta::to(table.version().next(), 0);

@@ -18,21 +18,13 @@ pub(super) fn drains(draft: &mut Draft<'_>) {
 fn drain(draft: &mut Draft<'_>, zone: ZoneId) {
     let now = draft.now_ms;
     let inputs = draft.inputs;
-    let mut living: Vec<&Profile> = inputs
-        .sessions
-        .iter()
-        .filter(|session| draft.home(session) == zone)
-        .collect();
+    let mut living: Vec<&Profile> =
+        inputs.sessions.iter().filter(|session| draft.home(session) == zone).collect();
     living.sort_by(|a, b| {
         let by_stickiness = a.stickiness(now).total_cmp(&b.stickiness(now));
         by_stickiness.then(a.key.cmp(&b.key))
     });
-    let mut state = DrainState {
-        zone,
-        living: living.len() as u64,
-        under_way: 0,
-        planned: 0,
-    };
+    let mut state = DrainState { zone, living: living.len() as u64, under_way: 0, planned: 0 };
     for session in living {
         match draft.barred(session) {
             Some(HeldBack::UnderWay) => state.under_way += 1,

@@ -50,11 +50,7 @@ pub fn explain(inputs: &Inputs<'_>, session: &Profile, now_ms: u64) -> Explanati
     let draft = Draft::new(inputs, 0, now_ms);
     let home = inputs.table.home(session.key);
     let best = draft.best_elsewhere(session, home.zone);
-    let why = draft.why(
-        session,
-        home.zone,
-        best.map_or(Terms::default(), |(_, terms)| terms),
-    );
+    let why = draft.why(session, home.zone, best.map_or(Terms::default(), |(_, terms)| terms));
     let held_back = match (draft.barred(session), best) {
         (Some(held), _) => Some(held),
         (None, None) => Some(HeldBack::NoRoom),

@@ -47,16 +47,10 @@ fn charge<'a>(draft: &mut Draft<'_>, session: &'a Profile, home: ZoneId) -> Opti
     let best = draft.best_elsewhere(session, home);
     let why = match best {
         Some((_, terms)) => draft.why(session, home, terms),
-        None => Why {
-            regret_us: f64::from(session.regret_at(draft.now_ms)),
-            ..Why::default()
-        },
+        None => Why { regret_us: f64::from(session.regret_at(draft.now_ms)), ..Why::default() },
     };
     let gains = best.is_some() && is_worth_speaking_of(&why);
-    let elapsed = draft
-        .now_ms
-        .saturating_sub(session.regret_ms)
-        .min(CHARGE_MS_MAX);
+    let elapsed = draft.now_ms.saturating_sub(session.regret_ms).min(CHARGE_MS_MAX);
     let added = match gains {
         true => why.gain_us() * why.rate * elapsed as f64 / 1e3,
         false => 0.0,
@@ -68,10 +62,7 @@ fn charge<'a>(draft: &mut Draft<'_>, session: &'a Profile, home: ZoneId) -> Opti
     if !gains {
         return None;
     }
-    let why = Why {
-        regret_us: regret,
-        ..why
-    };
+    let why = Why { regret_us: regret, ..why };
     match hindrance(draft, session, &why) {
         Some(held) => {
             draft.hold_back(held);

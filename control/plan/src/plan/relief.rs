@@ -18,24 +18,14 @@ pub(super) fn relief(draft: &mut Draft<'_>) {
 
 /// Sessions the zone has over its capacity once the open directives are through.
 fn excess(draft: &Draft<'_>, zone: ZoneId) -> u64 {
-    let capacity = draft
-        .inputs
-        .table
-        .facts()
-        .zones
-        .get(zone.index())
-        .map_or(0, |zone| zone.capacity.sessions);
-    let state = draft
-        .inputs
-        .zones
-        .get(zone.index())
-        .copied()
-        .unwrap_or_default();
+    let capacity =
+        draft.inputs.table.facts().zones.get(zone.index()).map_or(0, |zone| zone.capacity.sessions);
+    let state = draft.inputs.zones.get(zone.index()).copied().unwrap_or_default();
     match capacity {
         0 => 0,
-        capacity => (state.living + state.inbound)
-            .saturating_sub(state.outbound)
-            .saturating_sub(capacity),
+        capacity => {
+            (state.living + state.inbound).saturating_sub(state.outbound).saturating_sub(capacity)
+        }
     }
 }
 

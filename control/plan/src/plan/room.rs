@@ -34,11 +34,7 @@ impl Room {
         let moves = &facts.policy.moves;
         Self {
             committed: (0..zones).map(committed).collect(),
-            capacity: facts
-                .zones
-                .iter()
-                .map(|zone| zone.capacity.sessions)
-                .collect(),
+            capacity: facts.zones.iter().map(|zone| zone.capacity.sessions).collect(),
             given: vec![0; zones],
             pairs,
             pair_max: moves.concurrent_per_pair,
@@ -102,17 +98,12 @@ impl Room {
 
     /// Whether any more handoffs from one zone to the other may start.
     pub(super) fn pair_is_free(&self, from: ZoneId, to: ZoneId) -> bool {
-        self.pairs
-            .get(&(from, to))
-            .is_none_or(|count| *count < self.pair_max)
+        self.pairs.get(&(from, to)).is_none_or(|count| *count < self.pair_max)
     }
 
     fn figures(&self, zone: ZoneId) -> (u64, u64) {
         let at = |list: &Vec<u64>| list.get(zone.index()).copied();
         // A zone without figures has no room.
-        (
-            at(&self.committed).unwrap_or(u64::MAX - 1),
-            at(&self.capacity).unwrap_or(1),
-        )
+        (at(&self.committed).unwrap_or(u64::MAX - 1), at(&self.capacity).unwrap_or(1))
     }
 }

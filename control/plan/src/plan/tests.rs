@@ -11,10 +11,7 @@ fn zone(name: &str, sessions: u64, intake: Intake) -> Zone {
         name: name.to_owned(),
         location: None,
         endpoints: Vec::new(),
-        capacity: Capacity {
-            sessions,
-            ..Capacity::default()
-        },
+        capacity: Capacity { sessions, ..Capacity::default() },
         price: Price::default(),
         intake,
         shadow_price_us: 0,
@@ -30,10 +27,7 @@ fn facts(zones: Vec<Zone>, places: &[&[u32]]) -> Facts {
         zones,
         services: Vec::new(),
         places: places.iter().enumerate().map(place).collect(),
-        policy: Policy {
-            act: Act::On,
-            ..Policy::default()
-        },
+        policy: Policy { act: Act::On, ..Policy::default() },
     }
 }
 
@@ -41,10 +35,7 @@ fn facts(zones: Vec<Zone>, places: &[&[u32]]) -> Facts {
 fn table(facts: Facts, homes: &[u8]) -> PlacementTable {
     let mut draft = TableDraft::first(Version { term: 1, n: 1 }, facts, 0);
     for (index, zone) in homes.iter().enumerate() {
-        let home = homing_wire::Home {
-            zone: ZoneId(*zone),
-            epoch: Epoch(1),
-        };
+        let home = homing_wire::Home { zone: ZoneId(*zone), epoch: Epoch(1) };
         draft.exceptions.insert(key(index), home);
     }
     draft.seal().expect("a sound table")
@@ -124,11 +115,7 @@ impl World {
         }
         let plan = plan(&self.inputs(), seed, now_ms);
         for (key, regret) in &plan.regrets {
-            let session = self
-                .sessions
-                .iter_mut()
-                .find(|s| s.key == *key)
-                .expect("known");
+            let session = self.sessions.iter_mut().find(|s| s.key == *key).expect("known");
             session.regret_us = *regret;
             session.regret_ms = now_ms;
         }
@@ -137,20 +124,10 @@ impl World {
         for mv in &plan.moves {
             let home = self.table.home(mv.key);
             assert_eq!(home.zone, mv.from);
-            change.set.push((
-                mv.key,
-                homing_wire::Home {
-                    zone: mv.to,
-                    epoch: home.epoch.next(),
-                },
-            ));
+            change.set.push((mv.key, homing_wire::Home { zone: mv.to, epoch: home.epoch.next() }));
             self.states[mv.from.index()].living -= 1;
             self.states[mv.to.index()].living += 1;
-            let session = self
-                .sessions
-                .iter_mut()
-                .find(|s| s.key == mv.key)
-                .expect("known");
+            let session = self.sessions.iter_mut().find(|s| s.key == mv.key).expect("known");
             session.settle(mv.to, home.epoch.next(), now_ms);
         }
         self.table.advance(change).expect("a sound change");
@@ -160,10 +137,7 @@ impl World {
 
 #[test]
 fn a_session_moves_when_its_regret_has_paid_and_not_before() {
-    let zones = vec![
-        zone("near", 100, Intake::Open),
-        zone("far", 100, Intake::Open),
-    ];
+    let zones = vec![zone("near", 100, Intake::Open), zone("far", 100, Intake::Open)];
     let facts = facts(zones, &[&[10_000, 110_000]]);
     let mut world = World::new(facts, &[1], |_| Some(0));
     // 100 ms a request at one a second against a move of 250 ms: due in the third second.
@@ -186,25 +160,12 @@ fn shadow_explains_and_does_not_act_but_drains_are_carried_out() {
     facts.policy.moves.regret_percent = 0;
     let world = World::new(facts, &[1, 2, 2], |_| Some(0));
     let plan = plan(&world.inputs(), 1, NOW);
-    let carried: Vec<_> = plan
-        .moves
-        .iter()
-        .map(|m| (m.reason, m.carried_out))
-        .collect();
+    let carried: Vec<_> = plan.moves.iter().map(|m| (m.reason, m.carried_out)).collect();
     assert_eq!(
         carried,
-        [
-            (MoveReason::Drain, true),
-            (MoveReason::Drain, true),
-            (MoveReason::Latency, false)
-        ]
+        [(MoveReason::Drain, true), (MoveReason::Drain, true), (MoveReason::Latency, false)]
     );
-    let drain = DrainState {
-        zone: ZoneId(2),
-        living: 2,
-        under_way: 0,
-        planned: 2,
-    };
+    let drain = DrainState { zone: ZoneId(2), living: 2, under_way: 0, planned: 2 };
     assert_eq!(plan.drains, [drain]);
 }
 
@@ -231,11 +192,7 @@ fn a_full_zone_is_relieved_into_room_only() {
     let world = World::new(facts(zones, &[]), &[0, 0, 0, 0, 0, 2], |_| None);
     let plan = plan(&world.inputs(), 1, NOW);
     assert!(plan.moves.iter().all(|m| m.to == ZoneId(1)));
-    let relieved = plan
-        .moves
-        .iter()
-        .filter(|m| m.reason == MoveReason::Capacity)
-        .count();
+    let relieved = plan.moves.iter().filter(|m| m.reason == MoveReason::Capacity).count();
     assert!(relieved >= 2, "{plan:?}");
 }
 
@@ -272,9 +229,7 @@ fn two_equal_zones_near_their_capacity_do_not_trade_sessions() {
     facts.policy.moves.regret_percent = 0;
     let homes: Vec<u8> = (0..17).map(|index| u8::from(index >= 9)).collect();
     let mut world = World::new(facts, &homes, |_| Some(0));
-    let moved: usize = (0..300)
-        .map(|round| world.step(round, NOW + round * 1_000))
-        .sum();
+    let moved: usize = (0..300).map(|round| world.step(round, NOW + round * 1_000)).sum();
     assert_eq!(moved, 0);
 }
 

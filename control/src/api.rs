@@ -1,0 +1,192 @@
+//! The REST API, on a listener of its own. Answers come from shared views; changes go to the lead
+//! and are answered when they are durable. Its OpenAPI description is made from these very routes.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Request, State},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use homing_wire::{PlacementTable, limits::DOCUMENT_BYTES_MAX};
+use tokio::sync::watch;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{lead, shared::Shared};
+
+pub mod auth;
+mod body;
+mod directives;
+mod documents;
+mod pace;
+mod problem;
+mod sessions;
+mod status;
+mod zones;
+
+pub use pace::Pace;
+pub use problem::{Problem, ProblemFault};
+
+/// Bytes of a request body other than a document.
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// How long a request may take. Changes wait for the disk, nothing waits for a proxy.
+const REQUEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What every request is answered from.
+#[derive(Clone, Debug)]
+pub struct Api {
+    shared: Arc<Shared>,
+    lead: lead::Handle,
+    tokens: Arc<Vec<auth::Token>>,
+    pace: Arc<Pace>,
+    stopping: watch::Receiver<bool>,
+    openapi: Arc<String>,
+}
+
+impl Api {
+    fn table(&self) -> Result<Arc<PlacementTable>, Problem> {
+        let table = self.shared.published.table();
+        table.ok_or_else(|| Problem::not_found("no document was taken yet: PUT /v1/document"))
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Homing control",
+    description = "Zones, services and policy; sessions, their homes and their moves.",
+    license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+))]
+struct Description;
+
+fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
+    let documents = OpenApiRouter::new()
+        .routes(routes!(documents::get_document, documents::put_document))
+        .routes(routes!(documents::get_policy, documents::put_policy))
+        .layer(DefaultBodyLimit::max(DOCUMENT_BYTES_MAX));
+    let others = OpenApiRouter::new()
+        .routes(routes!(zones::list))
+        .routes(routes!(zones::get, zones::patch))
+        .routes(routes!(zones::drain, zones::drain_progress))
+        .routes(routes!(zones::open))
+        .routes(routes!(sessions::why))
+        .routes(routes!(sessions::move_session))
+        .routes(routes!(directives::list))
+        .routes(routes!(directives::get))
+        .routes(routes!(directives::outcomes))
+        .routes(routes!(directives::plan))
+        .routes(routes!(status::status))
+        .routes(routes!(status::table))
+        .routes(routes!(status::services))
+        .routes(routes!(status::proxies))
+        .routes(routes!(status::metrics))
+        .routes(routes!(status::openapi))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+    let probes =
+        OpenApiRouter::new().routes(routes!(status::livez)).routes(routes!(status::readyz));
+    OpenApiRouter::with_openapi(Description::openapi())
+        .merge(documents)
+        .merge(others)
+        .merge(probes)
+        .split_for_parts()
+}
+
+/// The OpenAPI description, as it is served and checked in.
+#[must_use]
+pub fn openapi() -> String {
+    let (_, description) = described();
+    let mut text = description.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The whole API.
+pub fn router(
+    shared: Arc<Shared>,
+    lead: lead::Handle,
+    tokens: Vec<auth::Token>,
+    pace: Pace,
+    stopping: watch::Receiver<bool>,
+) -> Router {
+    let api = Api {
+        shared,
+        lead,
+        tokens: Arc::new(tokens),
+        pace: Arc::new(pace),
+        stopping,
+        openapi: Arc::new(openapi()),
+    };
+    let (router, _) = described();
+    router
+        .fallback(async || Problem::not_found("there is no such path; /openapi.json lists them"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                "Method not allowed",
+                "the path does not take this method",
+            )
+        })
+        .layer(middleware::from_fn(as_problem))
+        .layer(middleware::from_fn_with_state(api.clone(), admit))
+        .with_state(api)
+}
+
+/// Checks pace and right before anything is read, bounds the time, and counts the answer.
+async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    // Probes must answer when everything else is refused, and they tell nothing.
+    let is_probe = path == "/livez" || path == "/readyz";
+    let response = if is_probe {
+        next.run(request).await
+    } else if !api.pace.admit() {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "pace", "Too many requests", "wait a second")
+            .into_response()
+    } else {
+        match auth::check(&api.tokens, request.method(), request.headers()) {
+            Err(problem) => problem.into_response(),
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                let answered = tokio::time::timeout(REQUEST_WAIT, next.run(request)).await;
+                answered.unwrap_or_else(|_| too_slow().into_response())
+            }
+        }
+    };
+    let class = match response.status().as_u16() / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    api.shared.metrics.requests.add(class);
+    response
+}
+
+fn too_slow() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "timeout",
+        "It took too long",
+        "the request was not answered within 30 s; a change may have been made",
+    )
+}
+
+/// Turns the plain-text refusals of the extractors into problem documents.
+async fn as_problem(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let plain = response
+        .headers()
+        .get(axum::http::header::CONTENT_TYPE)
+        .is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !(status.is_client_error() && plain) {
+        return response;
+    }
+    let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or(Bytes::new());
+    let detail = String::from_utf8_lossy(&body).into_owned();
+    let title = status.canonical_reason().unwrap_or("Refused");
+    Problem::new(status, "bad-request", title, detail).into_response()
+}

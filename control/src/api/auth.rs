@@ -1,0 +1,89 @@
+//! Who may do what: bearer tokens with a role each. Without any token configured the listener is
+//! bound to loopback (the settings see to that) and whoever reaches it may do everything, except a
+//! web page, whose requests carry an origin.
+
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use subtle::ConstantTimeEq as _;
+
+use super::problem::Problem;
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// To look.
+    Read,
+    /// To look and to change.
+    Write,
+}
+
+/// One token. Only its hash is kept.
+#[derive(Clone)]
+pub struct Token {
+    /// Whose it is, for the audit log.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    hash: [u8; 32],
+}
+
+impl Token {
+    /// A token as it was configured.
+    #[must_use]
+    pub fn new(name: String, role: Role, secret: &[u8]) -> Self {
+        Self { name, role, hash: *blake3::hash(secret).as_bytes() }
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token")
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whoever sent a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller(pub String);
+
+/// Checks a request's right to be answered.
+///
+/// # Errors
+/// 401 without a known token, 403 if the token does not allow it.
+pub fn check(tokens: &[Token], method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let needed = match *method {
+        Method::GET | Method::HEAD | Method::OPTIONS => Role::Read,
+        _ => Role::Write,
+    };
+    if tokens.is_empty() {
+        if needed == Role::Write && headers.contains_key(header::ORIGIN) {
+            return Err(forbidden("requests of web pages need a token to be configured"));
+        }
+        return Ok(Caller("loopback".to_owned()));
+    }
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let secret = given.and_then(|value| {
+        let (scheme, secret) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
+    });
+    let Some(secret) = secret else {
+        return Err(unauthorised("send `Authorization: Bearer <token>`"));
+    };
+    // Hashes are compared, each in constant time, so nothing is learnt from how long it takes.
+    let hash = *blake3::hash(secret.as_bytes()).as_bytes();
+    let known = tokens.iter().find(|token| bool::from(token.hash.ct_eq(&hash)));
+    match known {
+        None => Err(unauthorised("the token is not known")),
+        Some(token) if token.role < needed => Err(forbidden("the token allows reading only")),
+        Some(token) => Ok(Caller(token.name.clone())),
+    }
+}
+
+fn unauthorised(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorised", "A token is required", detail)
+}
+
+fn forbidden(detail: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+}

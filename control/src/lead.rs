@@ -1,0 +1,403 @@
+//! The lead: one thread that owns everything that decides, so that nothing about it needs a lock or
+//! an order of locks. It takes commands in batches, writes what they change to the journal in one
+//! transaction, and only then answers, publishes and sends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, mpsc as std_mpsc},
+    time::Instant,
+};
+
+use homing_plan::Plan;
+use homing_session::handoff::authority::Patience;
+use homing_wire::{
+    Delta, DirectiveId, FromProxy, Incarnation, Intake, PlacementTable, SessionKey, ToProxy,
+    Version, ZoneSample,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    clock,
+    journal::{Entry, HistoryRow, IdempotencyRow, JournalFault, Recovered, Release},
+    profiles::Profiles,
+    shared::Shared,
+};
+
+mod documents;
+mod handoffs;
+mod moves;
+mod records;
+mod rounds;
+mod why;
+
+pub use documents::{Push, PushFault, Pushed};
+pub use moves::{MoveAsked, MoveFault, Moving};
+pub use rounds::PlanJob;
+pub use why::WhySession;
+
+/// Commands that may wait; a sender then waits for the lead.
+const COMMANDS: usize = 1_024;
+/// Commands that share one transaction.
+const BATCH: usize = 256;
+/// Deltas after which the journal takes a whole table again.
+const DELTAS_PER_SNAPSHOT: u32 = 1_000;
+/// Ended directives that are kept at hand, for outcomes that follow their commit.
+const ENDED_KEPT: usize = 20_000;
+/// Idempotency keys that are kept at hand.
+const KEYS_KEPT: usize = 10_000;
+
+/// What the lead is asked or told.
+#[derive(Debug)]
+pub enum Command {
+    /// A new document.
+    Push(Box<Push>, oneshot::Sender<Result<Pushed, PushFault>>),
+    /// The operator's word on a zone's intake; `None` leaves it to the document.
+    Intake {
+        /// The zone's name.
+        zone: String,
+        /// What it is to be.
+        intake: Intake,
+        /// Answered when it is durable; false if there is no such zone.
+        reply: oneshot::Sender<bool>,
+    },
+    /// The operator moves a session.
+    Move(MoveAsked, oneshot::Sender<Result<Moving, MoveFault>>),
+    /// Why does a session live where it does?
+    Why(SessionKey, oneshot::Sender<Option<Box<WhySession>>>),
+    /// A proxy attached.
+    Attached(String),
+    /// A proxy acknowledged a table, or is gone.
+    Acked,
+    /// A proxy said something.
+    Heard {
+        /// Its name.
+        proxy: String,
+        /// Its life.
+        incarnation: Incarnation,
+        /// What it said.
+        message: FromProxy,
+    },
+    /// A second has passed.
+    Tick,
+    /// A plan is made.
+    Planned(Box<Plan>),
+    /// Write what is not written and end.
+    Stop,
+}
+
+/// Where commands go.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The lead has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("control is stopping")]
+pub struct Ended;
+
+impl Handle {
+    /// Leaves a command; waits if too many do.
+    ///
+    /// # Errors
+    /// The lead has ended.
+    pub async fn send(&self, command: Command) -> Result<(), Ended> {
+        self.commands.send(command).await.map_err(|_| Ended)
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// The lead has ended, perhaps because the journal cannot be written.
+    pub async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Ended> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_| Ended)
+    }
+
+    /// As [`Self::send`], from a thread.
+    ///
+    /// # Errors
+    /// The lead has ended.
+    pub fn send_blocking(&self, command: Command) -> Result<(), Ended> {
+        self.commands.blocking_send(command).map_err(|_| Ended)
+    }
+}
+
+/// The mailbox: where commands are left, and where the lead finds them.
+#[must_use]
+pub fn mailbox() -> (Handle, mpsc::Receiver<Command>) {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    (Handle { commands }, inbox)
+}
+
+/// The lead's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct LeadSettings {
+    /// Sessions remembered.
+    pub sessions_max: usize,
+    /// Seeds the plans.
+    pub seed: u64,
+}
+
+/// Everything that decides.
+pub struct Lead {
+    shared: Arc<Shared>,
+    planner: std_mpsc::SyncSender<PlanJob>,
+    seed: u64,
+    /// The lead's own copy of the table; the published one follows when the journal has it.
+    table: Option<PlacementTable>,
+    /// Likewise ahead of the shared one.
+    document: Option<Arc<crate::shared::DocumentVersion>>,
+    deltas_since_snapshot: u32,
+    intakes: BTreeMap<String, Intake>,
+    leaving: bool,
+    handoffs: BTreeMap<SessionKey, handoffs::Held>,
+    releases: BTreeMap<SessionKey, Release>,
+    ended: BTreeMap<DirectiveId, (u64, HistoryRow)>,
+    /// Idempotency keys of this life; older ones are in the journal.
+    keys: BTreeMap<String, IdempotencyRow>,
+    next_directive: u64,
+    next_history: u64,
+    profiles: Profiles,
+    /// Highest batch taken in, by proxy life.
+    marks: BTreeMap<Incarnation, u64>,
+    /// Marks the journal has yet to learn of, and whom to tell then.
+    unmarked: BTreeMap<Incarnation, (u64, String)>,
+    samples: BTreeMap<String, (u64, Vec<ZoneSample>, u64)>,
+    /// Sessions left in peace after an undone handoff, and until when.
+    rests: BTreeMap<SessionKey, u64>,
+    /// When plans started moves, within the last minute.
+    started: VecDeque<u64>,
+    rounds: u64,
+    planning: bool,
+    out: Outgoing,
+}
+
+/// What the batch under way will write, and what it will do once that is durable.
+#[derive(Default)]
+struct Outgoing {
+    entries: Vec<Entry>,
+    then: Vec<Then>,
+}
+
+/// What waits for the journal.
+enum Then {
+    Advance(Delta),
+    Replace(Box<PlacementTable>),
+    Send(Option<String>, ToProxy),
+    Answer(Box<dyn FnOnce() + Send>),
+    Document(Arc<crate::shared::DocumentVersion>),
+}
+
+impl Lead {
+    /// Takes up what the journal held. `recovered.table` has been published already.
+    #[must_use]
+    pub fn new(
+        shared: Arc<Shared>,
+        recovered: Recovered,
+        settings: LeadSettings,
+        planner: std_mpsc::SyncSender<PlanJob>,
+    ) -> Self {
+        let now_ms = clock::now_ms();
+        let document = shared.document.read().clone();
+        let facts = recovered.table.as_ref().map(|table| table.facts().clone());
+        let patience = facts
+            .as_ref()
+            .map_or_else(Patience::default, |facts| handoffs::patience(&facts.policy));
+        let handoffs = handoffs::take_up(&recovered, patience, now_ms);
+        Self {
+            planner,
+            seed: settings.seed,
+            table: recovered.table,
+            document,
+            deltas_since_snapshot: recovered.deltas.len() as u32,
+            intakes: recovered.intakes,
+            leaving: true,
+            handoffs,
+            releases: recovered.releases.into_iter().collect(),
+            ended: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            next_directive: recovered.next_directive,
+            next_history: recovered.next_history,
+            profiles: Profiles::new(recovered.profiles, settings.sessions_max),
+            marks: recovered.watermarks,
+            unmarked: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            rests: BTreeMap::new(),
+            started: VecDeque::new(),
+            rounds: 0,
+            planning: false,
+            out: Outgoing::default(),
+            shared,
+        }
+    }
+
+    /// Opens the term: every table from now on outranks those of the terms before.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn open_term(&mut self) -> Result<(), JournalFault> {
+        self.out.entries.push(Entry::Term(self.shared.term));
+        if self.table.is_some() {
+            self.change(|_, _| {});
+        }
+        self.settle()
+    }
+
+    /// Works until told to stop, or until the journal cannot be written: an answer that is not
+    /// durable is worse than none.
+    ///
+    /// # Errors
+    /// The journal failed.
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Command>) -> Result<(), JournalFault> {
+        while let Some(first) = inbox.blocking_recv() {
+            let mut stop = self.take(first);
+            for _ in 1..BATCH {
+                match inbox.try_recv() {
+                    Ok(next) if !stop => stop = self.take(next),
+                    _ => break,
+                }
+            }
+            self.settle()?;
+            if stop {
+                break;
+            }
+        }
+        self.write_records();
+        self.settle()
+    }
+
+    /// Takes one command; true if it says to stop.
+    fn take(&mut self, command: Command) -> bool {
+        let now_ms = clock::now_ms();
+        match command {
+            Command::Push(push, reply) => {
+                let dry_run = push.dry_run;
+                let answer = self.push(*push, now_ms);
+                self.answer(reply, answer);
+                if !dry_run {
+                    self.leaving = true;
+                }
+            }
+            Command::Intake { zone, intake, reply } => {
+                let answer = self.set_intake(&zone, intake);
+                self.answer(reply, answer);
+            }
+            Command::Move(asked, reply) => {
+                let answer = self.move_session(asked, now_ms);
+                self.answer(reply, answer);
+            }
+            Command::Why(key, reply) => {
+                let answer = self.why(key, now_ms);
+                self.answer(reply, answer);
+            }
+            Command::Attached(proxy) => self.attached(&proxy),
+            Command::Acked => self.acked(now_ms),
+            Command::Heard { proxy, incarnation, message } => {
+                self.heard(&proxy, incarnation, message, now_ms)
+            }
+            Command::Tick => self.tick(now_ms),
+            Command::Planned(plan) => self.planned(*plan, now_ms),
+            Command::Stop => return true,
+        }
+        false
+    }
+
+    fn answer<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
+        self.out.then.push(Then::Answer(Box::new(move || {
+            // Whoever asked may have gone away; what was done stays done.
+            let _ = reply.send(answer);
+        })));
+    }
+
+    /// Draws up the next table, if there is one and `fill` changes anything or a term begins.
+    /// Returns the version that shows the change.
+    fn change(&mut self, fill: impl FnOnce(&PlacementTable, &mut Delta)) -> Option<Version> {
+        let term = self.shared.term;
+        let table = self.table.as_mut()?;
+        let next = match table.version() {
+            held if held.term < term => Version { term, n: 1 },
+            held => held.next(),
+        };
+        let mut delta = Delta::to(next, clock::now_ms());
+        fill(table, &mut delta);
+        if delta.is_empty() && table.version().term == term {
+            return Some(table.version());
+        }
+        match table.advance(delta) {
+            Ok(delta) => {
+                self.deltas_since_snapshot += 1;
+                self.out.entries.push(Entry::Delta(delta.version, delta.encode()));
+                self.out.then.push(Then::Advance(delta));
+                Some(next)
+            }
+            Err(faults) => {
+                let words: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                tracing::error!(faults = words.join("; "), "a change was dropped as unsound");
+                None
+            }
+        }
+    }
+
+    /// Writes the batch, then does what waited for it.
+    fn settle(&mut self) -> Result<(), JournalFault> {
+        if self.deltas_since_snapshot >= DELTAS_PER_SNAPSHOT
+            && let Some(table) = &self.table
+        {
+            let snapshot = Entry::Snapshot(table.version(), table.encode());
+            self.out.entries.push(snapshot);
+            self.deltas_since_snapshot = 0;
+        }
+        let Outgoing { entries, then } = std::mem::take(&mut self.out);
+        if !entries.is_empty() {
+            let begun = Instant::now();
+            self.shared.journal.write(&entries)?;
+            let spent = begun.elapsed().as_micros() as u64;
+            self.shared.metrics.journal_writes.add(1);
+            self.shared.metrics.journal_us.add(spent);
+        }
+        for then in then {
+            match then {
+                Then::Advance(delta) => {
+                    if let Err(fault) = self.shared.published.advance(delta) {
+                        // Two copies of one table differ: start over from the one that decides.
+                        tracing::error!(%fault, "the published table is replaced");
+                        if let Some(table) = &self.table {
+                            self.shared.published.replace(table.clone());
+                        }
+                    }
+                }
+                Then::Replace(table) => self.shared.published.replace(*table),
+                Then::Send(to, message) => {
+                    self.shared.roll.send(to.as_deref(), &message);
+                }
+                Then::Answer(answer) => answer(),
+                Then::Document(version) => *self.shared.document.write() = Some(version),
+            }
+        }
+        if self.keys.len() > KEYS_KEPT {
+            // The journal has them all by now.
+            self.keys.clear();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: Option<&str>, message: ToProxy) {
+        self.out.then.push(Then::Send(to.map(ToOwned::to_owned), message));
+    }
+
+    fn zone_name(&self, zone: homing_wire::ZoneId) -> String {
+        let facts = self.table.as_ref().map(|table| table.facts().clone());
+        let name = facts.and_then(|f| f.zones.get(zone.index()).map(|zone| zone.name.clone()));
+        name.unwrap_or_else(|| format!("zone-{zone}"))
+    }
+
+    fn resting(&self, now_ms: u64) -> BTreeSet<SessionKey> {
+        let rests = self.rests.iter();
+        rests.filter(|(_, until)| **until > now_ms).map(|(key, _)| *key).collect()
+    }
+}

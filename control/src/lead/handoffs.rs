@@ -1,0 +1,444 @@
+//! Handoffs: the durable record of each is run by the authority machine; here its actions become
+//! journal rows, table changes and messages, and what proxies say becomes its events.
+
+use std::collections::BTreeMap;
+
+use homing_session::handoff::{
+    Authority, Message, Record,
+    authority::{Action, Event, Patience},
+    record::{Ended, Lives, Pending},
+};
+use homing_wire::{
+    Activated, Directive, DirectiveId, Epoch, FromProxy, Home, Incarnation, Outcome, OutcomeEnd,
+    Policy, SessionKey, ToProxy, UndoneReason, Version, ZoneId,
+};
+
+use super::{ENDED_KEPT, Lead};
+use crate::journal::{EndRow, Entry, FiguresRow, HistoryRow, Recovered, Release};
+
+/// How long a session is left in peace after a handoff was undone by something that may pass.
+const REST_MS: u64 = 30_000;
+/// And by something that someone has to change.
+const REST_LONG_MS: u64 = 600_000;
+
+/// A session whose handoff is pending, or whose former owner is still to be released.
+pub(super) struct Held {
+    authority: Authority,
+    /// The table that shows the commit.
+    shown: Option<Version>,
+    /// Why the proxy undid it, if it said so.
+    undone: Option<(UndoneReason, String)>,
+    issued_ms: u64,
+}
+
+/// How long a handoff may take under a policy before it is resolved: it waits for an idle gap, and
+/// for its turn among others.
+pub(super) fn patience(policy: &Policy) -> Patience {
+    let wait = u64::from(policy.cut.gap_wait_ms) + u64::from(policy.cut.freeze_ms_max);
+    Patience { handoff_ms: (3 * wait).max(Patience::default().handoff_ms), ..Patience::default() }
+}
+
+/// Takes up the pending handoffs of an earlier life. They get their whole time again: proxies
+/// finish them without control, and asking at once would only undo what goes well.
+pub(super) fn take_up(
+    recovered: &Recovered,
+    patience: Patience,
+    now_ms: u64,
+) -> BTreeMap<SessionKey, Held> {
+    let held = |(key, record): &(SessionKey, Record)| {
+        let from_ms = match record.pending {
+            Pending::Handoff { .. } => now_ms + patience.handoff_ms,
+            _ => now_ms,
+        };
+        let held = Held {
+            authority: Authority::new(*record, patience, from_ms),
+            shown: None,
+            undone: None,
+            issued_ms: 0,
+        };
+        (*key, held)
+    };
+    recovered.authorities.iter().map(held).collect()
+}
+
+impl Lead {
+    /// In solo the zones' gates share the proxy's one life, which goes on in the next process: what
+    /// it activated it has written down. So no zone's gate is ever declared dead from here.
+    fn lives(&self) -> Vec<Option<Incarnation>> {
+        let zones = self.table.as_ref().map_or(0, |table| table.facts().zones.len());
+        vec![Some(Incarnation(0)); zones]
+    }
+
+    /// Issues directives, all in one table. `wanted` names session, target, reason and cut; what
+    /// cannot be moved now is left out.
+    pub(super) fn issue(&mut self, wanted: Vec<Directive>, now_ms: u64) -> Vec<Directive> {
+        let Some(table) = &self.table else {
+            return Vec::new();
+        };
+        let (lives, patience) = (self.lives(), patience(&table.facts().policy));
+        let mut issued = Vec::new();
+        for mut directive in wanted {
+            let home = table.home(directive.key);
+            let known = self.handoffs.get(&directive.key).map(|held| *held.authority.record());
+            let record = match known {
+                Some(record) if record.pending != Pending::Settled => continue,
+                Some(record) => Record {
+                    last: record.last,
+                    ..Record::settled(home.zone, Incarnation(0), home.epoch)
+                },
+                None => Record::settled(home.zone, Incarnation(0), home.epoch),
+            };
+            directive.id = DirectiveId(self.next_directive);
+            let mut authority = Authority::new(record, patience, now_ms);
+            let Ok(directive) = authority.prepare(directive, view(&lives), now_ms) else {
+                continue;
+            };
+            self.next_directive += 1;
+            let held = Held { authority, shown: None, undone: None, issued_ms: now_ms };
+            self.handoffs.insert(directive.key, held);
+            issued.push(directive);
+        }
+        if issued.is_empty() {
+            return issued;
+        }
+        let next = Entry::NextDirective(DirectiveId(self.next_directive));
+        self.out.entries.push(next);
+        let shown = self.change(|_, delta| delta.directives.clone_from(&issued));
+        if shown.is_none() {
+            for directive in &issued {
+                self.handoffs.remove(&directive.key);
+            }
+            return Vec::new();
+        }
+        self.shared.metrics.directives_issued.add(issued.len() as u64);
+        for directive in &issued {
+            self.act(directive.key, now_ms);
+        }
+        issued
+    }
+
+    /// Gives a session's authority an event.
+    fn tell(&mut self, key: SessionKey, event: Event, now_ms: u64) {
+        let lives = self.lives();
+        if let Some(held) = self.handoffs.get_mut(&key) {
+            held.authority.handle(event, view(&lives), now_ms);
+            self.act(key, now_ms);
+        }
+    }
+
+    /// Does what a session's authority asks for.
+    fn act(&mut self, key: SessionKey, now_ms: u64) {
+        while let Some(action) = self.handoffs.get_mut(&key).and_then(|h| h.authority.poll()) {
+            match action {
+                Action::Persist(record) => {
+                    self.out.entries.push(Entry::Authority(key, Some(record)))
+                }
+                Action::Send(zone, message) => self.pass_on(key, zone, &message),
+                Action::Report(directive, ended) => self.ended(key, directive, ended, now_ms),
+            }
+        }
+        let Some(held) = self.handoffs.get(&key) else {
+            return;
+        };
+        let settled = held.authority.record().pending == Pending::Settled;
+        if settled {
+            self.out.entries.push(Entry::Authority(key, None));
+        }
+        if settled && held.authority.deadline().is_none() {
+            self.handoffs.remove(&key);
+        }
+    }
+
+    fn pass_on(&mut self, key: SessionKey, zone: ZoneId, message: &Message) {
+        let last = self.handoffs.get(&key).map(|held| held.authority.record().last);
+        let Some(last) = last else {
+            return;
+        };
+        match message {
+            Message::FenceQuery { directive, to_incarnation } => self.send(
+                None,
+                ToProxy::FenceQuery { directive: *directive, incarnation: *to_incarnation },
+            ),
+            Message::Own { directive, incarnation, epoch, from } => self.send(
+                None,
+                ToProxy::Own {
+                    key,
+                    zone,
+                    incarnation: *incarnation,
+                    epoch: *epoch,
+                    keep: *from == homing_session::gate::StartFrom::Retained,
+                    directive: *directive,
+                },
+            ),
+            Message::Release { epoch, .. } => {
+                let release = Release { directive: last.0, epoch: epoch.0 };
+                self.release(key, release);
+            }
+            // The directive is in the table; everything else goes between gates.
+            _ => {}
+        }
+    }
+
+    /// Sends a release, or keeps it until a proxy attaches.
+    fn release(&mut self, key: SessionKey, release: Release) {
+        if self.shared.roll.oldest_acked().is_none() {
+            self.releases.insert(key, release);
+            self.out.entries.push(Entry::Release(key, Some(release)));
+            return;
+        }
+        let directive = DirectiveId(release.directive);
+        let epoch = Epoch(release.epoch);
+        self.send(None, ToProxy::Release { directive, key, epoch });
+        if self.releases.remove(&key).is_some() {
+            self.out.entries.push(Entry::Release(key, None));
+        }
+    }
+
+    /// A handoff has ended: the table shows it, the history tells it.
+    fn ended(&mut self, key: SessionKey, directive: DirectiveId, ended: Ended, now_ms: u64) {
+        let Some(held) = self.handoffs.get(&key) else {
+            return;
+        };
+        let record = *held.authority.record();
+        let (undone, issued_ms) = (held.undone.clone(), held.issued_ms);
+        let order = self.table.as_ref().and_then(|t| t.directives().get(&directive).cloned());
+        let home = Home { zone: record.owner, epoch: record.epoch };
+        let shown = self.change(|_, delta| {
+            delta.set.push((key, home));
+            delta.withdrawn.push(directive);
+        });
+        if let Some(held) = self.handoffs.get_mut(&key) {
+            held.shown = shown;
+        }
+        self.profiles.settle(key, home.zone, home.epoch, now_ms);
+        let end = match ended {
+            Ended::Committed { .. } => EndRow::Completed { figures: None },
+            Ended::TakenBack => {
+                let (why, detail) = undone.unwrap_or((
+                    UndoneReason::GateLost,
+                    "it did not get on, and its target will not take it any more".to_owned(),
+                ));
+                let rest = if why.is_transient() { REST_MS } else { REST_LONG_MS };
+                self.rests.insert(key, now_ms + rest);
+                EndRow::Undone { why: why.name().to_owned(), detail }
+            }
+        };
+        self.shared.metrics.outcomes.add(match end {
+            EndRow::Completed { .. } => "completed",
+            EndRow::Undone { .. } => "undone",
+        });
+        if let Some(order) = order {
+            self.remember(&order, issued_ms, end, now_ms);
+        }
+    }
+
+    /// Writes how a directive ended into the history, over what was written before.
+    fn remember(&mut self, order: &Directive, issued_ms: u64, end: EndRow, now_ms: u64) {
+        let seq = match self.ended.get(&order.id) {
+            Some((seq, _)) => *seq,
+            None => {
+                self.next_history += 1;
+                self.next_history - 1
+            }
+        };
+        let row = HistoryRow {
+            directive: order.id.0,
+            session: order.key.to_string(),
+            from: self.zone_name(order.from),
+            to: self.zone_name(order.to),
+            reason: order.reason.name().to_owned(),
+            epoch: order.epoch.0,
+            issued_ms,
+            ended_ms: now_ms,
+            end,
+        };
+        self.out.entries.push(Entry::History(seq, row.clone()));
+        self.ended.insert(order.id, (seq, row));
+        while self.ended.len() > ENDED_KEPT {
+            self.ended.pop_first();
+        }
+    }
+
+    /// A proxy said something about sessions, handoffs or traffic.
+    pub(super) fn heard(
+        &mut self,
+        proxy: &str,
+        incarnation: Incarnation,
+        message: FromProxy,
+        now_ms: u64,
+    ) {
+        match message {
+            FromProxy::Records(batch) => self.records(proxy, incarnation, batch, now_ms),
+            FromProxy::Activated(activated) => self.activated(activated, now_ms),
+            FromProxy::Fenced { directive, .. } => {
+                let Some(key) = self.key_of(directive) else {
+                    return;
+                };
+                let message = Message::Fenced { directive, incarnation: Incarnation(0) };
+                self.tell(key, Event::Heard(message), now_ms);
+            }
+            FromProxy::Outcome(outcome) => self.outcome(proxy, outcome, now_ms),
+            FromProxy::Residence { key, zone, epoch } => {
+                self.residence(key, Home { zone, epoch }, now_ms);
+            }
+            // The link keeps these to itself.
+            FromProxy::Hello(_) | FromProxy::Ack { .. } | FromProxy::Nack { .. } => {}
+        }
+    }
+
+    fn activated(&mut self, activated: Activated, now_ms: u64) {
+        let Activated { directive, key, zone, epoch, .. } = activated;
+        if self.key_of(directive) != Some(key) {
+            // Not one of ours, or one that ended: what the gate says of its home counts all the same.
+            self.residence(key, Home { zone, epoch }, now_ms);
+            return;
+        }
+        let message = Message::Activated { directive, incarnation: Incarnation(0) };
+        self.tell(key, Event::Heard(message), now_ms);
+    }
+
+    fn outcome(&mut self, proxy: &str, outcome: Outcome, now_ms: u64) {
+        let Outcome { directive, key, end, .. } = outcome;
+        if self.key_of(directive) == Some(key) {
+            self.outcome_of_open(directive, key, &end, now_ms);
+        }
+        if let OutcomeEnd::Completed(figures) = end {
+            self.figures(
+                directive,
+                key,
+                FiguresRow {
+                    pause_us: figures.pause_us,
+                    held: figures.held,
+                    state_bytes: figures.state_bytes,
+                    cut_bytes: figures.cut_bytes,
+                    rounds: figures.rounds,
+                    total_us: figures.total_us,
+                },
+            );
+        }
+        self.send(Some(proxy), ToProxy::OutcomeTaken { directive });
+    }
+
+    /// An outcome that comes before its handoff is settled here: a completed one is as good as the
+    /// target's word; an undone one is resolved at once.
+    fn outcome_of_open(
+        &mut self,
+        directive: DirectiveId,
+        key: SessionKey,
+        end: &OutcomeEnd,
+        now_ms: u64,
+    ) {
+        let message = match end {
+            OutcomeEnd::Completed(_) => {
+                Message::Activated { directive, incarnation: Incarnation(0) }
+            }
+            OutcomeEnd::Undone { why, detail } => {
+                let order = self.table.as_ref().and_then(|t| t.directives().get(&directive));
+                if let (Some(order), Some(held)) = (order.cloned(), self.handoffs.get_mut(&key)) {
+                    held.undone = Some((*why, detail.clone()));
+                    let issued_ms = held.issued_ms;
+                    let end = EndRow::Undone { why: why.name().to_owned(), detail: detail.clone() };
+                    self.remember(&order, issued_ms, end, now_ms);
+                }
+                Message::Stalled { directive, why: *why }
+            }
+        };
+        self.tell(key, Event::Heard(message), now_ms);
+    }
+
+    /// Adds what the proxy measured to a completed handoff's place in the history.
+    fn figures(&mut self, directive: DirectiveId, key: SessionKey, figures: FiguresRow) {
+        let found = match self.ended.get(&directive) {
+            Some(found) => Some(found.clone()),
+            None => self.shared.journal.history_of(directive).ok().flatten(),
+        };
+        let Some((seq, mut row)) = found else {
+            return;
+        };
+        if row.session != key.to_string() || !matches!(row.end, EndRow::Completed { .. }) {
+            return;
+        }
+        row.end = EndRow::Completed { figures: Some(figures) };
+        self.out.entries.push(Entry::History(seq, row.clone()));
+        self.ended.insert(directive, (seq, row));
+    }
+
+    /// A gate says it owns a session: the answer to a claim, or a home given by the proxy's own
+    /// authority, which becomes an exception. Only a higher epoch, or a first word, counts.
+    pub(super) fn residence(&mut self, key: SessionKey, home: Home, now_ms: u64) {
+        if let Some(held) = self.handoffs.get(&key) {
+            let record = *held.authority.record();
+            let claimed = matches!(record.pending, Pending::Claim { .. })
+                && (record.owner, record.epoch) == (home.zone, home.epoch);
+            if claimed {
+                let message = Message::Owned { incarnation: Incarnation(0), epoch: home.epoch };
+                self.tell(key, Event::Heard(message), now_ms);
+                return;
+            }
+            if record.pending != Pending::Settled {
+                return;
+            }
+        }
+        let Some(table) = &self.table else {
+            return;
+        };
+        let shown = table.home(key);
+        let is_first = !table.exceptions().contains_key(&key) && home.zone != shown.zone;
+        let is_news = home.epoch > shown.epoch || (home.epoch == shown.epoch && is_first);
+        if !is_news || home.zone.index() >= table.facts().zones.len() {
+            return;
+        }
+        self.change(|_, delta| delta.set.push((key, home)));
+        self.profiles.settle(key, home.zone, home.epoch, now_ms);
+    }
+
+    /// The session of an open directive.
+    fn key_of(&self, directive: DirectiveId) -> Option<SessionKey> {
+        let table = self.table.as_ref()?;
+        table.directives().get(&directive).map(|directive| directive.key)
+    }
+
+    /// Proxies have acknowledged more: releases may be due.
+    pub(super) fn acked(&mut self, now_ms: u64) {
+        let Some(oldest) = self.shared.roll.oldest_acked() else {
+            return;
+        };
+        let due: Vec<(SessionKey, Epoch)> = self
+            .handoffs
+            .iter()
+            .filter(|(_, held)| held.shown.is_some_and(|shown| shown <= oldest))
+            .map(|(key, held)| (*key, held.authority.record().epoch))
+            .collect();
+        for (key, epoch) in due {
+            if let Some(held) = self.handoffs.get_mut(&key) {
+                held.shown = None;
+            }
+            self.tell(key, Event::Published(epoch), now_ms);
+        }
+    }
+
+    /// A proxy attached: it may have been away when something was sent.
+    pub(super) fn attached(&mut self, proxy: &str) {
+        tracing::debug!(proxy, releases = self.releases.len(), "releases are sent again");
+        for (key, release) in self.releases.clone() {
+            self.release(key, release);
+        }
+    }
+
+    /// Lets authorities look again whose time has come.
+    pub(super) fn wake_handoffs(&mut self, now_ms: u64) {
+        let due: Vec<SessionKey> = self
+            .handoffs
+            .iter()
+            .filter(|(_, held)| held.authority.deadline().is_some_and(|at| at <= now_ms))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in due {
+            self.tell(key, Event::Wake, now_ms);
+        }
+    }
+}
+
+fn view(lives: &[Option<Incarnation>]) -> Lives<'_> {
+    Lives { by_zone: lives, heir: None }
+}

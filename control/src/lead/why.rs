@@ -1,0 +1,39 @@
+//! Why a session lives where it does: the planner's own terms for it at this moment.
+
+use std::sync::Arc;
+
+use homing_plan::{Explanation, Inputs, Profile, explain};
+use homing_wire::{Facts, Home, SessionKey};
+
+use super::Lead;
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct WhySession {
+    /// The facts that name its ids.
+    pub facts: Arc<Facts>,
+    /// Where it lives by the table.
+    pub home: Home,
+    /// What is known of it; `None` if control has heard of no request of its, and only the table
+    /// speaks.
+    pub known: Option<(Profile, Explanation)>,
+}
+
+impl Lead {
+    pub(super) fn why(&self, key: SessionKey, now_ms: u64) -> Option<Box<WhySession>> {
+        let table = self.table.as_ref()?;
+        let (states, resting) = (self.states(), self.resting(now_ms));
+        let inputs = Inputs {
+            table,
+            sessions: &[],
+            zones: &states,
+            started_last_minute: self.started_last_minute(),
+            resting: &resting,
+        };
+        let known = self.profiles.get(key).map(|profile| {
+            let explanation = explain(&inputs, profile, now_ms);
+            (profile.clone(), explanation)
+        });
+        Some(Box::new(WhySession { facts: table.facts().clone(), home: table.home(key), known }))
+    }
+}

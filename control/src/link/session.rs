@@ -1,0 +1,266 @@
+//! One attached proxy: what it holds, what is under way to it, and the loop between its stream,
+//! newer tables and orders for it.
+
+use std::{sync::Arc, time::Duration};
+
+use homing_wire::{FromProxy, Hello, NackReason, ToProxy, Version, chunk, proto};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tonic::{Status, Streaming};
+
+use super::roll::Attached;
+use crate::{clock, lead, publish::Update, shared::Shared, tasks::stopped};
+
+/// How long a proxy may leave a message untaken before its stream is ended.
+const SEND_WAIT: Duration = Duration::from_secs(30);
+/// How long to wait before sending again what was refused: a table that cannot be read does not
+/// get better by the millisecond.
+const NACK_PAUSE: Duration = Duration::from_secs(2);
+/// How long an update may stay unanswered before the proxy is thought to have lost it.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+type Outbox = mpsc::Sender<Result<proto::ToProxy, Status>>;
+
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    lead: lead::Handle,
+    hello: Hello,
+    since_ms: u64,
+    inbound: Streaming<proto::FromProxy>,
+    outbox: Outbox,
+    orders: mpsc::Receiver<ToProxy>,
+    newest: watch::Receiver<Version>,
+    /// What the proxy serves by.
+    holds: (Version, u64),
+    /// What was sent and not answered, and when.
+    sent: Option<(Version, Instant)>,
+    /// Nothing is sent before this.
+    pause: Option<Instant>,
+}
+
+/// Why a session ends.
+enum End {
+    /// The stream is over.
+    Gone,
+    /// The proxy is told this.
+    Told(Status),
+}
+
+impl Session {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        lead: lead::Handle,
+        hello: Hello,
+        inbound: Streaming<proto::FromProxy>,
+        outbox: Outbox,
+    ) -> Self {
+        let now_ms = clock::now_ms();
+        let orders = shared.roll.enter(Attached {
+            name: hello.proxy.clone(),
+            incarnation: hello.incarnation,
+            since_ms: now_ms,
+            acked: hello.holds,
+            acked_ms: now_ms,
+            sent: None,
+            last_nack: None,
+        });
+        Self {
+            newest: shared.published.watch(),
+            holds: (hello.holds, hello.digest),
+            since_ms: now_ms,
+            shared,
+            lead,
+            hello,
+            inbound,
+            outbox,
+            orders,
+            sent: None,
+            pause: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let (proxy, incarnation) = (self.hello.proxy.clone(), self.hello.incarnation);
+        tracing::info!(proxy, holds = %self.hello.holds, "a proxy attached");
+        let _ = self.lead.send(lead::Command::Attached(proxy.clone())).await;
+        let end = tokio::select! {
+            end = self.serve() => end,
+            () = stopped(&mut stop) => End::Told(Status::unavailable("control is stopping")),
+        };
+        self.shared.roll.leave(&proxy, self.since_ms, incarnation);
+        if let End::Told(status) = end {
+            tracing::info!(proxy, reason = status.message(), "ended a proxy's link");
+            let _ = self.outbox.try_send(Err(status));
+        } else {
+            tracing::info!(proxy, "a proxy detached");
+        }
+        let _ = self.lead.send(lead::Command::Acked).await;
+    }
+
+    async fn serve(&mut self) -> End {
+        loop {
+            if let Err(end) = self.send_newer().await {
+                return end;
+            }
+            let wake = self.wake();
+            let turn = tokio::select! {
+                message = self.inbound.message() => match message {
+                    Ok(Some(message)) => self.heard(message).await,
+                    Ok(None) | Err(_) => Err(End::Gone),
+                },
+                order = self.orders.recv() => match order {
+                    Some(order) => self.send(order).await,
+                    None => Err(End::Told(Status::aborted(
+                        "another proxy of the same name has attached",
+                    ))),
+                },
+                changed = self.newest.changed(), if self.sent.is_none() => match changed {
+                    Ok(()) => Ok(()),
+                    Err(_) => Err(End::Gone),
+                },
+                () = sleep_until(wake) => {
+                    self.tire();
+                    Ok(())
+                }
+            };
+            if let Err(end) = turn {
+                return end;
+            }
+        }
+    }
+
+    /// When to look again though nothing happened.
+    fn wake(&self) -> Instant {
+        let unanswered = self.sent.map(|(_, at)| at + ACK_WAIT);
+        let idle = Instant::now() + ACK_WAIT;
+        [unanswered, self.pause].into_iter().flatten().min().unwrap_or(idle)
+    }
+
+    fn tire(&mut self) {
+        let now = Instant::now();
+        if self.pause.is_some_and(|until| until <= now) {
+            self.pause = None;
+        }
+        if self.sent.is_some_and(|(_, at)| at + ACK_WAIT <= now) {
+            tracing::warn!(proxy = self.hello.proxy, "an update was never answered; sent whole");
+            self.sent = None;
+            self.holds = Default::default();
+        }
+    }
+
+    /// Sends what is newer than what the proxy holds, unless something is under way already. While
+    /// it is, changes gather, and go as one delta when the answer comes.
+    async fn send_newer(&mut self) -> Result<(), End> {
+        if self.sent.is_some() || self.pause.is_some() {
+            return Ok(());
+        }
+        self.newest.mark_unchanged();
+        let (shared, (version, digest)) = (self.shared.clone(), self.holds);
+        // Sealing a large table takes long enough to keep a worker from its other streams.
+        let update = tokio::task::spawn_blocking(move || shared.published.toward(version, digest));
+        let (version, sealed) = match update.await {
+            Ok(Update::Delta(version, sealed)) => {
+                self.shared.metrics.deltas_sent.add(1);
+                (version, sealed)
+            }
+            Ok(Update::Snapshot(version, sealed)) => {
+                self.shared.metrics.snapshots_sent.add(1);
+                (version, sealed)
+            }
+            Ok(Update::None) => return Ok(()),
+            Err(_) => return Err(End::Gone),
+        };
+        self.shared.metrics.table_bytes_sent.add(sealed.len() as u64);
+        self.sent = Some((version, Instant::now()));
+        self.note(|attached| attached.sent = Some(version));
+        for piece in chunk::cut(version, &sealed) {
+            self.send(ToProxy::Chunk(piece)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, message: ToProxy) -> Result<(), End> {
+        let message = Ok(message.to_proto());
+        match timeout(SEND_WAIT, self.outbox.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => {
+                Err(End::Told(Status::deadline_exceeded("messages were left untaken for 30 s")))
+            }
+        }
+    }
+
+    async fn heard(&mut self, message: proto::FromProxy) -> Result<(), End> {
+        let message = FromProxy::from_proto(message)
+            .map_err(|fault| End::Told(Status::invalid_argument(fault.to_string())))?;
+        match message {
+            FromProxy::Hello(_) => Err(End::Told(Status::invalid_argument("a second hello"))),
+            FromProxy::Ack { version, digest } => {
+                self.acked(version, digest).await;
+                Ok(())
+            }
+            FromProxy::Nack { version, reason, detail } => self.nacked(version, reason, &detail),
+            other => {
+                let heard = lead::Command::Heard {
+                    proxy: self.hello.proxy.clone(),
+                    incarnation: self.hello.incarnation,
+                    message: other,
+                };
+                let sent = self.lead.send(heard).await;
+                sent.map_err(|_| End::Told(Status::unavailable("control is stopping")))
+            }
+        }
+    }
+
+    async fn acked(&mut self, version: Version, digest: u64) {
+        // An answer to something older than what was last sent changes what it holds, and leaves
+        // the newer one under way.
+        self.holds = (version, digest);
+        if self.sent.is_some_and(|(sent, _)| sent <= version) {
+            self.sent = None;
+        }
+        self.note(|attached| {
+            attached.acked = version;
+            attached.acked_ms = clock::now_ms();
+            attached.sent = attached.sent.filter(|sent| *sent > version);
+        });
+        let _ = self.lead.send(lead::Command::Acked).await;
+    }
+
+    fn nacked(&mut self, version: Version, reason: NackReason, detail: &str) -> Result<(), End> {
+        self.shared.metrics.nacks.add(reason.name());
+        let proxy = self.hello.proxy.as_str();
+        tracing::warn!(proxy, %version, reason = reason.name(), detail, "a table was refused");
+        let words = format!("{version}: {}: {detail}", reason.name());
+        self.note(|attached| {
+            attached.last_nack = Some(words);
+            attached.sent = None;
+        });
+        let was_whole = self.holds == <(Version, u64)>::default();
+        self.sent = None;
+        match reason {
+            NackReason::Format => Err(End::Told(Status::failed_precondition(
+                "the proxy does not read this control's format: upgrade the proxy first",
+            ))),
+            NackReason::Older => {
+                // It holds something newer than it said; a fresh hello tells what.
+                Err(End::Told(Status::failed_precondition(
+                    "the proxy holds a newer table than it said",
+                )))
+            }
+            NackReason::Gap | NackReason::Corrupt | NackReason::Invalid => {
+                self.holds = Default::default();
+                if was_whole || reason == NackReason::Invalid {
+                    self.pause = Some(Instant::now() + NACK_PAUSE);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Attached)) {
+        self.shared.roll.note(&self.hello.proxy, note);
+    }
+}

@@ -1,0 +1,101 @@
+//! What the API and the links read while the lead works: each part behind its own short lock, so
+//! that no reader waits for a round or for the disk.
+
+use std::sync::Arc;
+
+use homing_plan::Plan;
+use homing_wire::{Facts, document::Document};
+use parking_lot::RwLock;
+use serde::Serialize;
+
+use crate::{
+    journal::{DocumentRow, Journal},
+    link::Roll,
+    metrics::Metrics,
+    publish::Published,
+};
+
+/// What is shared between the lead, the API and the links.
+#[derive(Debug)]
+pub struct Shared {
+    /// The table in force and the way there.
+    pub published: Published,
+    /// The proxies that are attached.
+    pub roll: Roll,
+    /// The journal; only the lead writes.
+    pub journal: Arc<Journal>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The document in force.
+    pub document: RwLock<Option<Arc<DocumentVersion>>>,
+    /// The newest plan and the facts it was made under.
+    pub plan: RwLock<Option<Arc<PlanMade>>>,
+    /// How full each zone is, by zone index, as of the last round.
+    pub zones: RwLock<Arc<Vec<ZoneFigures>>>,
+    /// The term this process leads in.
+    pub term: u64,
+    /// When it started, milliseconds since the Unix epoch.
+    pub started_ms: u64,
+}
+
+/// One version of the document.
+#[derive(Clone, Debug)]
+pub struct DocumentVersion {
+    /// As it is stored.
+    pub row: DocumentRow,
+    /// As it was read.
+    pub document: Document,
+    /// Its entity tag, quotes included.
+    pub etag: String,
+}
+
+impl DocumentVersion {
+    /// Tags a stored document.
+    #[must_use]
+    pub fn new(row: DocumentRow, document: Document) -> Self {
+        let hash = blake3::hash(row.yaml.as_bytes()).to_hex();
+        let etag = format!("\"{}-{}\"", row.seq, &hash[..12]);
+        Self { row, document, etag }
+    }
+}
+
+/// A plan with the names its ids stood for.
+#[derive(Clone, Debug)]
+pub struct PlanMade {
+    /// The plan.
+    pub plan: Plan,
+    /// The facts of its parent table.
+    pub facts: Arc<Facts>,
+}
+
+/// How full one zone is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ZoneFigures {
+    /// Sessions that control knows to live there.
+    pub living: u64,
+    /// Sessions that proxies say live there.
+    pub reported: u64,
+    /// Sessions that open directives bring there.
+    pub inbound: u64,
+    /// Sessions that open directives take away.
+    pub outbound: u64,
+    /// Requests a second, from the last samples.
+    pub requests_per_second: u64,
+    /// Failures of the zone a second, from the last samples.
+    pub errors_per_second: u64,
+    /// Median time to the response head, microseconds.
+    pub p50_us: u32,
+    /// 99th percentile of it.
+    pub p99_us: u32,
+}
+
+/// The facts a document states.
+#[must_use]
+pub fn facts_of(document: &Document) -> Facts {
+    Facts {
+        zones: document.zones.clone(),
+        services: document.services.clone(),
+        places: document.places.clone(),
+        policy: document.policy.clone(),
+    }
+}
