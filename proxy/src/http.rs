@@ -14,4 +14,5 @@ pub mod failure;
 pub mod forwarded;
 pub mod key;
 mod outbound;
+mod tunnel;
 pub mod zone_view;

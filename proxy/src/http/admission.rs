@@ -43,9 +43,6 @@ impl Edge {
         exchange.spread = seed as u64;
         let (facts, place, decision) = self.decide_for(client, exchange, seed);
         let decision = decision?;
-        if client.is_upgrade_req() {
-            return Err(Failure::UpgradeUnsupported);
-        }
         let service = &facts.facts.services[decision.service.index()];
         exchange.body = BodyCount::new(service.limits.body_bytes_max);
         let pause = Duration::from_millis(service.limits.client_timeout_ms.into());

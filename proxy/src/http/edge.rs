@@ -27,7 +27,7 @@ use super::{
     failure::{Failure, is_plain},
     forwarded::TrustedPeers,
     key::KeyReader,
-    outbound,
+    outbound, tunnel,
     zone_view::ZoneViews,
 };
 use crate::{
@@ -217,13 +217,15 @@ impl ProxyHttp for Edge {
         client: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Result<bool> {
-        match self.take_in(client, exchange).await {
-            Ok(()) => Ok(false),
-            Err(failure) => {
-                self.answer(client, exchange, failure).await?;
-                Ok(true)
-            }
+        let served = match self.take_in(client, exchange).await {
+            Ok(()) if tunnel::is_asked_for(client) => self.tunnel(client, exchange).await,
+            Ok(()) => return Ok(false),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = served {
+            self.answer(client, exchange, failure).await?;
         }
+        Ok(true)
     }
 
     async fn upstream_peer(
@@ -428,13 +430,13 @@ impl Edge {
     }
 }
 
-fn retries(exchange: &Exchange) -> usize {
+pub(super) fn retries(exchange: &Exchange) -> usize {
     exchange.taken.as_ref().map_or(0, |taken| taken.limits().retries.into())
 }
 
 /// The next endpoint to try: another one of the zone; for a request without a session, then the
 /// zones that come next.
-fn next_upstream(exchange: &mut Exchange) -> Option<Arc<Upstream>> {
+pub(super) fn next_upstream(exchange: &mut Exchange) -> Option<Arc<Upstream>> {
     let taken = exchange.taken.as_mut()?;
     // Without a session, any number that differs between requests spreads them.
     let key = taken.session.map_or(SessionKey(exchange.spread.into()), |(key, _)| key);

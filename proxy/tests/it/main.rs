@@ -8,3 +8,4 @@ mod headers;
 mod protocols;
 mod proxy;
 mod sessions;
+mod tunnels;

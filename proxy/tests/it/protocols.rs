@@ -64,24 +64,6 @@ async fn tls_speaks_what_alpn_agrees_on() {
     assert_eq!(told.received("via").unwrap(), "1.1 homing");
 }
 
-#[tokio::test]
-async fn an_upgrade_is_refused_in_so_many_words() {
-    let app = App::start("paris").await;
-    let proxy = Setup::new(&[("paris", &[app.address])]).start();
-    let request = get(
-        "/",
-        &[
-            ("connection", "upgrade"),
-            ("upgrade", "websocket"),
-            ("sec-websocket-version", "13"),
-            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ],
-    );
-    let told = ask(proxy.plain(), request).await;
-    assert_eq!((told.status.as_u16(), told.problem()), (501, "upgrade-unsupported".to_owned()));
-    assert_eq!(app.hits(), 0);
-}
-
 fn certificate(folder: &Path, name: &str) -> CertFiles {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let files = CertFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") };

@@ -39,6 +39,7 @@ pub(crate) struct Proxy {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) rules: Arc<ArcSwap<EdgeRules>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) gates: Arc<Gates>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     keepers: Vec<JoinHandle<()>>,
@@ -128,7 +129,7 @@ impl Setup {
         ];
         let edge = Edge::new(EdgeParts {
             live,
-            gates,
+            gates: Arc::clone(&gates),
             facts,
             views,
             rules: Arc::clone(&rules),
@@ -147,7 +148,7 @@ impl Setup {
         let mut service = listeners.serve(application(edge, 2));
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(async move { service.start_service(None, stopped, 1).await });
-        Proxy { addresses, rules, metrics, stop, server, keepers }
+        Proxy { addresses, rules, metrics, gates, stop, server, keepers }
     }
 }
 
