@@ -238,17 +238,14 @@ impl Gate {
                     return;
                 }
                 let event = gate::Event::FenceQuery { directive, to_incarnation };
-                let before = self.ownership;
-                if turn.scenario.mutant == Some(Mutant::PromiseForgotten) {
-                    if let Ok((_, said)) = before.next(event, self.guard(turn))
-                        && let Some(word) = target::word(said, directive, incarnation)
-                    {
-                        turn.say(self.me(), Party::Control, word);
-                    }
-                } else if let Ok(said) = self.step(event, turn) {
-                    if let Some(word) = target::word(said, directive, incarnation) {
-                        turn.say(self.me(), Party::Control, word);
-                    }
+                let said = if turn.scenario.mutant == Some(Mutant::PromiseForgotten) {
+                    self.ownership.next(event, self.guard(turn)).ok().map(|(_, said)| said)
+                } else {
+                    self.step(event, turn).ok()
+                };
+                let word = said.and_then(|said| target::word(said, directive, incarnation));
+                if let Some(word) = word {
+                    turn.say(self.me(), Party::Control, word);
                 }
             }
             Message::Own { directive, incarnation, epoch, from } => {

@@ -187,7 +187,8 @@ impl Ownership {
         matches!(self.tenure, Tenure::Away { .. }) && self.mark.through <= settled
     }
 
-    /// What to do with a request that arrives now. On the hot path: branches only.
+    /// What to do with a request that arrives now; `lease_valid` as in [`Guard`]. On the hot path:
+    /// branches only.
     #[must_use]
     pub const fn admit(&self, lease_valid: bool) -> Verdict {
         match self.tenure {

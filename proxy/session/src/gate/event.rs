@@ -93,7 +93,8 @@ pub enum StartFrom {
 pub struct Guard {
     /// The gate's present life.
     pub incarnation: Incarnation,
-    /// Whether its lease is valid by its own clock.
+    /// Whether its lease, by its own clock, outlasts the longest execution it allows: what is
+    /// admitted now must not end after it.
     pub lease_valid: bool,
     /// The session's requests in execution.
     pub in_flight: u32,

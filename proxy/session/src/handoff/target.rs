@@ -198,9 +198,10 @@ impl Target {
     fn activated(&mut self) {
         self.phase = Phase::Owner;
         let Self { directive, incarnation, .. } = *self;
-        self.actions.push_back(Action::SendSource(Message::GrantAck { directive }));
+        // The authority first: in one process it has stored the change before anyone is told.
         let activated = Message::Activated { directive, incarnation };
         self.actions.push_back(Action::SendAuthority(activated));
+        self.actions.push_back(Action::SendSource(Message::GrantAck { directive }));
     }
 
     fn acknowledge(&mut self) {
