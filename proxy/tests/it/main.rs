@@ -3,9 +3,16 @@
 mod app;
 mod bounds;
 mod client;
+mod drains;
 mod faults;
 mod headers;
+mod holds;
+mod moves;
+mod notebook;
 mod protocols;
 mod proxy;
+mod restarts;
 mod sessions;
 mod tunnels;
+mod undone;
+mod whole;

@@ -40,6 +40,7 @@ pub(crate) struct Proxy {
     pub(crate) rules: Arc<ArcSwap<EdgeRules>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) gates: Arc<Gates>,
+    pub(crate) live: Arc<LiveTable>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     keepers: Vec<JoinHandle<()>>,
@@ -128,7 +129,7 @@ impl Setup {
             tokio::spawn(Arc::clone(&views).keep()),
         ];
         let edge = Edge::new(EdgeParts {
-            live,
+            live: Arc::clone(&live),
             gates: Arc::clone(&gates),
             facts,
             views,
@@ -148,7 +149,7 @@ impl Setup {
         let mut service = listeners.serve(application(edge, 2));
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(async move { service.start_service(None, stopped, 1).await });
-        Proxy { addresses, rules, metrics, gates, stop, server, keepers }
+        Proxy { addresses, rules, metrics, gates, live, stop, server, keepers }
     }
 }
 
