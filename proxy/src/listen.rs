@@ -99,10 +99,13 @@ pub struct ConnectionCounts {
     pub handshakes_failed: AtomicU64,
 }
 
+/// What a TLS listener needs: the certificates in force, and the settings that ask them.
+type Tls = (Arc<CertStore>, Arc<rustls::ServerConfig>);
+
 /// A bound listener.
 struct Bound {
     socket: TcpListener,
-    tls: Option<(Arc<CertStore>, Arc<rustls::ServerConfig>)>,
+    tls: Option<Tls>,
     limits: ConnectionLimits,
 }
 
@@ -218,9 +221,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn open_tls(
-    files: &[CertFiles],
-) -> Result<Option<(Arc<CertStore>, Arc<rustls::ServerConfig>)>, CertFault> {
+fn open_tls(files: &[CertFiles]) -> Result<Option<Tls>, CertFault> {
     if files.is_empty() {
         return Ok(None);
     }

@@ -29,7 +29,10 @@ fn a_rotated_file_is_opened_anew() {
     let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
     let (log, writer) = AccessLog::open(Destination::File(path.clone())).unwrap();
     log.write(line(1));
-    std::thread::sleep(Duration::from_millis(100));
+    // The writer flushes within half a second; only then is the line in the file to be moved.
+    while std::fs::metadata(&path).unwrap().len() == 0 {
+        std::thread::yield_now();
+    }
     std::fs::rename(&path, &moved).unwrap();
     log.reopen();
     log.write(line(2));

@@ -149,13 +149,13 @@ impl KeyReader {
                     if mint == SessionRead::None {
                         mint = SessionRead::Mint(spec);
                     }
-                    self.from_cookie(service, spec, head, now_ms, &mut faults)
+                    self.by_cookie(service, spec, head, now_ms, &mut faults)
                 }
                 KeySource::Header { name } => head
                     .single_header(name)
                     .and_then(|value| self.known(service, value, KeyOrigin::Header, &mut faults)),
                 KeySource::JwtClaim { claim, key_id } => {
-                    self.from_token(service, claim, key_id, head, &mut faults)
+                    self.by_token(service, claim, key_id, head, &mut faults)
                 }
                 KeySource::PathSegment { index } => head.path_segment(*index).and_then(|segment| {
                     self.known(service, segment.as_bytes(), KeyOrigin::Path, &mut faults)
@@ -190,7 +190,7 @@ impl KeyReader {
         Some(SessionRead::Known { key, origin, renew: None })
     }
 
-    fn from_cookie<'s>(
+    fn by_cookie<'s>(
         &self,
         service: &Service,
         spec: &'s CookieSpec,
@@ -213,7 +213,7 @@ impl KeyReader {
         None
     }
 
-    fn from_token<'s>(
+    fn by_token<'s>(
         &self,
         service: &Service,
         claim: &str,

@@ -1,5 +1,8 @@
 //! The proxy on real sockets, with small real apps behind it: one binary, a module a subject.
 
+// What cannot be had fails the test, which is what an unwrap says.
+#![allow(clippy::unwrap_used)]
+
 mod app;
 mod bounds;
 mod client;
