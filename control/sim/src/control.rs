@@ -106,7 +106,10 @@ impl Control {
             turn.trace(|| format!("control declares life {life} of gate {zone} dead"));
             self.dead_through[zone] = life;
             turn.tally.declared_dead += 1;
-            turn.ledger.mourns();
+            // In one process the state is in the apps, which outlive it: nothing may be missing.
+            if turn.scenario.shape == Shape::Fleet {
+                turn.ledger.mourns();
+            }
         }
     }
 
