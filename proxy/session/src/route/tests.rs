@@ -38,18 +38,11 @@ fn facts(matches: &[(&[&str], &str)]) -> Facts {
         .enumerate()
         .map(|(index, (hosts, path))| service(&format!("s{index}"), hosts, path))
         .collect();
-    Facts {
-        zones: Vec::new(),
-        services,
-        places: Vec::new(),
-        policy: Policy::default(),
-    }
+    Facts { zones: Vec::new(), services, places: Vec::new(), policy: Policy::default() }
 }
 
 fn find(matches: &[(&[&str], &str)], host: &str, path: &str) -> Option<u16> {
-    Routes::compile(&facts(matches))
-        .find(host, path)
-        .map(|service| service.0)
+    Routes::compile(&facts(matches)).find(host, path).map(|service| service.0)
 }
 
 #[test]
@@ -118,9 +111,7 @@ fn by_the_book(matches: &[(Vec<String>, String)], host: &str, path: &str) -> Opt
     let host = bare_host(host).to_ascii_lowercase();
     let rank = |pattern: &str| match pattern.strip_prefix("*.") {
         None => (pattern == host).then_some(usize::MAX),
-        Some(suffix) => host
-            .ends_with(&format!(".{suffix}"))
-            .then_some(suffix.len()),
+        Some(suffix) => host.ends_with(&format!(".{suffix}")).then_some(suffix.len()),
     };
     let mut best = None;
     for (index, (hosts, prefix)) in matches.iter().enumerate() {
@@ -144,7 +135,10 @@ proptest! {
     #[test]
     fn find_agrees_with_the_rules(
         matches in prop::collection::vec(
-            (prop::collection::vec("(\\*\\.)?[ab]{1,2}(\\.[ab]){0,2}", 0..3), "(/[ab]{1,2}){0,2}/?"),
+            (
+                prop::collection::vec("(\\*\\.)?[ab]{1,2}(\\.[ab]){0,2}", 0..3),
+                "(/[ab]{1,2}){0,2}/?",
+            ),
             0..8,
         ),
         host in "[abA]{1,2}(\\.[abB]){0,3}(:80)?",
