@@ -10,9 +10,7 @@ pub trait HeaderLookup {
 /// Headers as a plain list, names in any case.
 impl HeaderLookup for &[(&str, &[u8])] {
     fn nth(&self, name: &str, n: usize) -> Option<&[u8]> {
-        let mut named = self
-            .iter()
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let mut named = self.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         named.nth(n).map(|(_, value)| *value)
     }
 }
@@ -61,23 +59,15 @@ impl<'a> HeadView<'a> {
     #[must_use]
     pub fn path_segment(&self, index: u8) -> Option<&'a str> {
         let path = self.path.strip_prefix('/').unwrap_or(self.path);
-        path.split('/')
-            .nth(index.into())
-            .filter(|segment| !segment.is_empty())
+        path.split('/').nth(index.into()).filter(|segment| !segment.is_empty())
     }
 
     /// The first value of a query parameter of this exact name, not decoded; `None` if it is
     /// absent or empty.
     #[must_use]
     pub fn query_value(&self, name: &str) -> Option<&'a str> {
-        let mut pairs = self
-            .query?
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        pairs
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value)
-            .filter(|v| !v.is_empty())
+        let mut pairs = self.query?.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(known, _)| *known == name).map(|(_, value)| value).filter(|v| !v.is_empty())
     }
 }
 
@@ -121,10 +111,7 @@ mod tests {
     #[test]
     fn cookies_are_found_over_all_lines_and_never_by_part_of_a_name() {
         let headers: &[(&str, &[u8])] = &[
-            (
-                "cookie",
-                b"xhoming=no; homing=one;homing = \"two\" ; junk; =; homing2=no",
-            ),
+            ("cookie", b"xhoming=no; homing=one;homing = \"two\" ; junk; =; homing2=no"),
             ("cookie", b"homing=\xff="),
         ];
         with_headers(headers, |head| {

@@ -40,20 +40,9 @@ pub fn mint(
     let draw = |n: u128| {
         let raw = seed.wrapping_add(n).to_be_bytes();
         let key = SessionKey::derive(secret, tenant, service, &raw);
-        Minted {
-            raw,
-            key,
-            in_zone: placement.home(key).home.zone == zone,
-        }
+        Minted { raw, key, in_zone: placement.home(key).home.zone == zone }
     };
     // A zone without buckets owns exceptions only, which are keys already in use.
-    let draws = if placement.buckets_owned(zone) == 0 {
-        0
-    } else {
-        DRAWS_MAX
-    };
-    (0..draws)
-        .map(draw)
-        .find(|minted| minted.in_zone)
-        .unwrap_or_else(|| draw(0))
+    let draws = if placement.buckets_owned(zone) == 0 { 0 } else { DRAWS_MAX };
+    (0..draws).map(draw).find(|minted| minted.in_zone).unwrap_or_else(|| draw(0))
 }

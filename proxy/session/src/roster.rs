@@ -219,9 +219,7 @@ impl Roster {
             }
         }
         let waited_for = matches!(resident.ownership.tenure(), Tenure::Frozen { .. });
-        Finished {
-            drained: waited_for && resident.in_flight == 0,
-        }
+        Finished { drained: waited_for && resident.in_flight == 0 }
     }
 
     /// Applies an ownership event. A session not known here starts from what the placement says.
@@ -244,20 +242,13 @@ impl Roster {
             }
             None => (self.default_ownership(placement.home(key).home), 0),
         };
-        let guard = Guard {
-            incarnation: life.incarnation,
-            lease_valid: life.lease_valid,
-            in_flight,
-        };
+        let guard =
+            Guard { incarnation: life.incarnation, lease_valid: life.lease_valid, in_flight };
         let (after, reaction) = before.next(event, guard)?;
         let slot = match known {
             Some(slot) => slot,
             None => {
-                let who = Who {
-                    key,
-                    service: ServiceId::default(),
-                    place: None,
-                };
+                let who = Who { key, service: ServiceId::default(), place: None };
                 let placed = placement.home(key);
                 let settled = self.settle(who, placed, placement, now_ms);
                 settled.ok_or(TransitionRefused::Full)?
@@ -324,10 +315,7 @@ impl Roster {
     pub fn hint(&self, key: SessionKey) -> Option<Home> {
         let ownership = self.resident(key)?.ownership;
         match ownership.admit(true) {
-            Verdict::Execute { epoch } => Some(Home {
-                zone: self.zone,
-                epoch,
-            }),
+            Verdict::Execute { epoch } => Some(Home { zone: self.zone, epoch }),
             Verdict::Moved { zone, epoch } => Some(Home { zone, epoch }),
             Verdict::Park | Verdict::NotOwner | Verdict::NoLease => None,
         }
@@ -422,11 +410,7 @@ impl Resident {
             epoch,
             from: StartFrom::Store,
         };
-        let guard = Guard {
-            incarnation,
-            lease_valid: true,
-            in_flight: self.in_flight,
-        };
+        let guard = Guard { incarnation, lease_valid: true, in_flight: self.in_flight };
         if let Ok((owner, _)) = self.ownership.next(own, guard) {
             self.ownership = owner;
         }

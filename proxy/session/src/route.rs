@@ -97,17 +97,12 @@ pub fn bare_host(host: &str) -> &str {
 }
 
 fn find_host(hosts: &[HostRoutes], host: &str, path: &str) -> Option<ServiceId> {
-    let index = hosts
-        .binary_search_by(|entry| compare(&entry.host, host))
-        .ok()?;
+    let index = hosts.binary_search_by(|entry| compare(&entry.host, host)).ok()?;
     find_path(&hosts[index].routes, path)
 }
 
 fn find_path(routes: &[Route], path: &str) -> Option<ServiceId> {
-    routes
-        .iter()
-        .find(|route| covers(&route.prefix, path))
-        .map(|route| route.service)
+    routes.iter().find(|route| covers(&route.prefix, path)).map(|route| route.service)
 }
 
 /// Whether a prefix covers a path: whole segments only.
@@ -127,13 +122,7 @@ fn insert_host(hosts: &mut Vec<HostRoutes>, name: &str, route: Route) {
     match hosts.binary_search_by(|entry| compare(&entry.host, name)) {
         Ok(index) => insert(&mut hosts[index].routes, route),
         Err(index) => {
-            hosts.insert(
-                index,
-                HostRoutes {
-                    host: name.into(),
-                    routes: vec![route],
-                },
-            );
+            hosts.insert(index, HostRoutes { host: name.into(), routes: vec![route] });
         }
     }
 }

@@ -224,12 +224,7 @@ fn home_of(placed: Placed, hint: Option<Home>) -> (Home, SteerReason) {
 
 #[inline]
 fn at_home(home: Home, reason: SteerReason) -> Choice {
-    Choice {
-        zone: home.zone,
-        home: Some(home),
-        fallbacks: Fallbacks::default(),
-        reason,
-    }
+    Choice { zone: home.zone, home: Some(home), fallbacks: Fallbacks::default(), reason }
 }
 
 /// A session without state whose bucket is in a zone that takes it: somewhere else only if that
@@ -254,17 +249,9 @@ fn nearest(
     for index in 0..view.zones.len() {
         let zone = ZoneId(index as u8);
         if view.standing(zone, subject.service) == Pressure::None {
-            ranking.insert(
-                zone,
-                cost::terms(view, zone, subject.place, seed).total_us(),
-            );
+            ranking.insert(zone, cost::terms(view, zone, subject.place, seed).total_us());
         }
     }
     let (zone, fallbacks) = ranking.finish().ok_or(Unavailable::NoZone)?;
-    Ok(Choice {
-        zone,
-        home,
-        fallbacks,
-        reason,
-    })
+    Ok(Choice { zone, home, fallbacks, reason })
 }

@@ -19,15 +19,9 @@ fn table() -> PlacementTable {
         shadow_price_us: 0,
     };
     let zones = ["a", "b", "c"].map(zone).to_vec();
-    let facts = Facts {
-        zones,
-        services: Vec::new(),
-        places: Vec::new(),
-        policy: Policy::default(),
-    };
-    TableDraft::first(Version { term: 1, n: 1 }, facts, 0)
-        .seal()
-        .expect("a whole table")
+    let facts =
+        Facts { zones, services: Vec::new(), places: Vec::new(), policy: Policy::default() };
+    TableDraft::first(Version { term: 1, n: 1 }, facts, 0).seal().expect("a whole table")
 }
 
 #[test]
@@ -48,19 +42,9 @@ fn a_minted_key_lives_in_the_wanted_zone_and_derives_from_its_id() {
 #[test]
 fn a_zone_without_buckets_gets_no_key_and_takes_no_time() {
     let mut table = table();
-    let home = Home {
-        zone: ZoneId(0),
-        epoch: Epoch(2),
-    };
-    let all = BucketRun {
-        first: Bucket(0),
-        count: BUCKETS as u32,
-        home,
-    };
-    let change = Delta {
-        buckets: vec![all],
-        ..Delta::to(table.version().next(), 0)
-    };
+    let home = Home { zone: ZoneId(0), epoch: Epoch(2) };
+    let all = BucketRun { first: Bucket(0), count: BUCKETS as u32, home };
+    let change = Delta { buckets: vec![all], ..Delta::to(table.version().next(), 0) };
     let delta = table.advance(change).expect("a good change");
     let placement = Placement::compile(&table).with_delta(&table, &delta);
     let secret = KeySecret::new([7; 32]);

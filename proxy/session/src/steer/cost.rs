@@ -81,13 +81,8 @@ impl ZoneTerms {
     #[inline]
     #[must_use]
     pub fn total_us(&self) -> u64 {
-        let terms = [
-            self.distance_us,
-            self.price_us,
-            self.load_us,
-            self.prestage_us,
-            self.noise_us,
-        ];
+        let terms =
+            [self.distance_us, self.price_us, self.load_us, self.prestage_us, self.noise_us];
         terms.into_iter().map(u64::from).sum()
     }
 }

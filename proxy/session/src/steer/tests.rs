@@ -32,36 +32,20 @@ fn table(zones: u8, places: Vec<Place>, exceptions: &[(SessionKey, Home)]) -> Pl
     };
     let exceptions = exceptions.iter().copied().collect::<BTreeMap<_, _>>();
     let first = TableDraft::first(Version { term: 1, n: 1 }, facts, 0);
-    TableDraft {
-        exceptions,
-        ..first
-    }
-    .seal()
-    .expect("a whole table")
+    TableDraft { exceptions, ..first }.seal().expect("a whole table")
 }
 
 fn home(zone: u8, epoch: u64) -> Home {
-    Home {
-        zone: ZoneId(zone),
-        epoch: Epoch(epoch),
-    }
+    Home { zone: ZoneId(zone), epoch: Epoch(epoch) }
 }
 
 fn subject(standing: Standing) -> Subject {
-    Subject {
-        standing,
-        service: ServiceId(0),
-        place: None,
-        affinity: 0,
-    }
+    Subject { standing, service: ServiceId(0), place: None, affinity: 0 }
 }
 
 /// Three zones at 10, 30 and 50 ms from the edge; the only place is 90, 20 ms and unknown.
 fn world() -> (Placement, ZoneView) {
-    let place = Place {
-        name: "lyon".into(),
-        rtt_us: vec![90_000, 20_000, u32::MAX],
-    };
+    let place = Place { name: "lyon".into(), rtt_us: vec![90_000, 20_000, u32::MAX] };
     let table = table(3, vec![place], &[(SessionKey(7), home(2, 5))]);
     let mut view = ZoneView::compile(table.facts(), &[10_000, 30_000, 50_000]);
     view.down = vec![ZoneSet::default()];
@@ -73,22 +57,13 @@ fn a_settled_session_goes_home_by_the_highest_epoch() {
     let (placement, view) = world();
     let go = |key, hint| steer(&placement, &view, hint, &subject(Standing::Settled(key)), 1);
     let bucket = go(SessionKey(1), None).expect("served");
-    assert_eq!(
-        (bucket.zone, bucket.reason),
-        (ZoneId(0), SteerReason::Bucket)
-    );
+    assert_eq!((bucket.zone, bucket.reason), (ZoneId(0), SteerReason::Bucket));
     let own = go(SessionKey(7), None).expect("served");
-    assert_eq!(
-        (own.home, own.reason),
-        (Some(home(2, 5)), SteerReason::Exception)
-    );
+    assert_eq!((own.home, own.reason), (Some(home(2, 5)), SteerReason::Exception));
     let told = go(SessionKey(7), Some(home(1, 6))).expect("served");
     assert_eq!((told.zone, told.reason), (ZoneId(1), SteerReason::Hint));
     for stale in [4, 5] {
-        assert_eq!(
-            go(SessionKey(7), Some(home(1, stale))).expect("served"),
-            own
-        );
+        assert_eq!(go(SessionKey(7), Some(home(1, stale))).expect("served"), own);
     }
     assert!(own.fallbacks.as_slice().is_empty());
 }
@@ -97,13 +72,7 @@ fn a_settled_session_goes_home_by_the_highest_epoch() {
 fn a_settled_session_is_never_sent_elsewhere() {
     let (placement, mut view) = world();
     let go = |view: &ZoneView| {
-        steer(
-            &placement,
-            view,
-            None,
-            &subject(Standing::Settled(SessionKey(7))),
-            1,
-        )
+        steer(&placement, view, None, &subject(Standing::Settled(SessionKey(7))), 1)
     };
     view.zones[2].load_permille = 1_000;
     let kept = go(&view).expect("served");
@@ -116,13 +85,7 @@ fn a_settled_session_is_never_sent_elsewhere() {
     assert_eq!(go(&view), Err(Unavailable::HomeClosed(ZoneId(2))));
     // A zone the view has not heard of yet is not guessed at.
     let hint = Some(home(9, 9));
-    let told = steer(
-        &placement,
-        &view,
-        hint,
-        &subject(Standing::Settled(SessionKey(7))),
-        1,
-    );
+    let told = steer(&placement, &view, hint, &subject(Standing::Settled(SessionKey(7))), 1);
     assert_eq!(told, Err(Unavailable::HomeClosed(ZoneId(9))));
 }
 
@@ -163,27 +126,15 @@ fn a_session_without_state_may_leave_its_bucket() {
     let go = |view: &ZoneView, fresh: &Subject| steer(&placement, view, None, fresh, 1);
     assert_eq!(placement.home(SessionKey(2)).home.zone, ZoneId(0));
     // At home it is nearest already.
-    assert_eq!(
-        go(&view, &fresh).expect("served").reason,
-        SteerReason::Bucket
-    );
+    assert_eq!(go(&view, &fresh).expect("served").reason, SteerReason::Bucket);
     fresh.place = Some(PlaceId(0));
     let claimed = go(&view, &fresh).expect("served");
-    assert_eq!(
-        (claimed.zone, claimed.reason),
-        (ZoneId(1), SteerReason::Nearest)
-    );
+    assert_eq!((claimed.zone, claimed.reason), (ZoneId(1), SteerReason::Nearest));
     assert_eq!(claimed.home, Some(home(0, 1)));
     view.claim_gain_us = 100_000;
-    assert_eq!(
-        go(&view, &fresh).expect("served").reason,
-        SteerReason::Bucket
-    );
+    assert_eq!(go(&view, &fresh).expect("served").reason, SteerReason::Bucket);
     view.zones[0].load_permille = 1_200;
-    assert_eq!(
-        go(&view, &fresh).expect("served").reason,
-        SteerReason::Spilled
-    );
+    assert_eq!(go(&view, &fresh).expect("served").reason, SteerReason::Spilled);
     fresh.affinity = 600;
     let held = go(&view, &fresh).expect("served");
     assert_eq!((held.zone, held.reason), (ZoneId(0), SteerReason::Held));
@@ -191,10 +142,7 @@ fn a_session_without_state_may_leave_its_bucket() {
     assert_eq!(go(&view, &fresh).expect("served").zone, ZoneId(1));
     // What an exception or a gate decided is not chance: it stays.
     let placed = subject(Standing::Fresh(SessionKey(7)));
-    assert_eq!(
-        go(&view, &placed).expect("served").reason,
-        SteerReason::Exception
-    );
+    assert_eq!(go(&view, &placed).expect("served").reason, SteerReason::Exception);
 }
 
 #[test]
@@ -206,10 +154,7 @@ fn zones_that_cost_the_same_share_new_sessions() {
         let choice = steer(&placement, &view, None, &subject(Standing::New), seed);
         taken[choice.expect("served").zone.index()] += 1;
     }
-    assert!(
-        taken.iter().all(|count| (900..1_100).contains(count)),
-        "{taken:?}"
-    );
+    assert!(taken.iter().all(|count| (900..1_100).contains(count)), "{taken:?}");
 }
 
 #[test]
@@ -217,18 +162,12 @@ fn the_explained_form_shows_every_term() {
     let (placement, mut view) = world();
     view.zones[0].load_permille = 800;
     view.zones[1].intake = Intake::Closed;
-    let new = Subject {
-        place: Some(PlaceId(0)),
-        ..subject(Standing::Settled(SessionKey(7)))
-    };
+    let new = Subject { place: Some(PlaceId(0)), ..subject(Standing::Settled(SessionKey(7))) };
     let told = steer_explained(&placement, &view, Some(home(1, 2)), &new, 1);
     assert_eq!(told.hint, Some((home(1, 2), false)));
     assert_eq!(told.placed.map(|placed| placed.exceptional), Some(true));
     let (terms, excluded) = told.zones[0];
-    assert_eq!(
-        (terms.distance_us, terms.distance_from),
-        (90_000, DistanceFrom::Place)
-    );
+    assert_eq!((terms.distance_us, terms.distance_from), (90_000, DistanceFrom::Place));
     assert_eq!((terms.load_us, excluded), (10_000, None));
     assert_eq!(told.zones[1].1, Some(Excluded::Closed));
     assert_eq!(told.zones[2].0.distance_from, DistanceFrom::Edge);
@@ -244,20 +183,14 @@ fn state() -> impl Strategy<Value = ZoneState> {
         1 => Just(Intake::Draining),
         1 => Just(Intake::Closed),
     ];
-    (
-        intake,
-        0..1_300_u16,
-        prop_oneof![0..100_000_u32, Just(u32::MAX)],
-        any::<u32>(),
+    (intake, 0..1_300_u16, prop_oneof![0..100_000_u32, Just(u32::MAX)], any::<u32>()).prop_map(
+        |(intake, load_permille, shadow_price_us, prestage_us)| ZoneState {
+            intake,
+            load_permille,
+            shadow_price_us,
+            prestage_us,
+        },
     )
-        .prop_map(
-            |(intake, load_permille, shadow_price_us, prestage_us)| ZoneState {
-                intake,
-                load_permille,
-                shadow_price_us,
-                prestage_us,
-            },
-        )
 }
 
 proptest! {

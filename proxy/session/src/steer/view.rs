@@ -104,10 +104,7 @@ impl ZoneState {
     #[must_use]
     pub fn load_permille(sessions: u64, capacity: u64) -> u16 {
         let permille = u128::from(sessions) * 1_000;
-        permille
-            .checked_div(capacity.into())
-            .unwrap_or(0)
-            .min(u16::MAX.into()) as u16
+        permille.checked_div(capacity.into()).unwrap_or(0).min(u16::MAX.into()) as u16
     }
 
     /// Whether it has no room for another session.
@@ -156,8 +153,6 @@ impl ZoneView {
     #[inline]
     #[must_use]
     pub fn is_down(&self, zone: ZoneId, service: ServiceId) -> bool {
-        self.down
-            .get(service.index())
-            .is_some_and(|down| down.contains(zone))
+        self.down.get(service.index()).is_some_and(|down| down.contains(zone))
     }
 }
