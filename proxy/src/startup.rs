@@ -9,13 +9,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use homing_session::gate::{Event, StartFrom};
 use homing_wire::{DirectiveId, Incarnation, SessionKey, table::Home};
-use pingora_core::{server::configuration::ServerConf, services::Service as _};
+use pingora_core::services::Service as _;
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
@@ -30,6 +29,7 @@ use crate::{
     gates::Gates,
     handoff::{Busy, Dispatcher, Driver, Releases, Report, Stores},
     http::{
+        application::application,
         edge::{Edge, EdgeParts, EdgeRules},
         facts::FactsCell,
         zone_view::ZoneViews,
@@ -54,10 +54,6 @@ const QUEUE: usize = 4_096;
 const BATCH_QUEUE: usize = 8;
 /// Threads of everything that is not a client's request.
 const SIDE_THREADS: usize = 2;
-/// Idle connections kept to each endpoint, per thread.
-const UPSTREAM_POOL: usize = 256;
-/// How long an idle HTTP/2 client is kept.
-const H2_IDLE: Duration = Duration::from_secs(120);
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -383,16 +379,7 @@ fn start_edge(
     leaving: &Leaving,
     threads: usize,
 ) -> tokio::sync::watch::Receiver<bool> {
-    let conf = ServerConf {
-        threads,
-        upstream_keepalive_pool_size: UPSTREAM_POOL,
-        ..ServerConf::default()
-    };
-    let mut app = pingora_proxy::http_proxy(&Arc::new(conf), Edge::new(parts));
-    let mut options = pingora_core::apps::HttpServerOptions::default();
-    options.h2c = true;
-    options.h2_idle_timeout = Some(H2_IDLE);
-    app.server_options = Some(options);
+    let app = application(Edge::new(parts), threads);
     let mut service = listeners.serve(app);
     let stop = leaving.watch();
     let (done, edge_done) = tokio::sync::watch::channel(false);
