@@ -2,3 +2,4 @@
 
 pub mod app;
 pub mod check;
+pub mod roles;

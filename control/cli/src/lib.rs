@@ -17,6 +17,7 @@ mod sheet;
 pub mod trouble;
 
 use args::{Cli, Verb};
+use command::roles::Role;
 use trouble::{Trouble, exit};
 
 /// Runs the command line and gives the process's exit code.
@@ -30,7 +31,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match carry_out(cli.verb) {
-        Ok(()) => ExitCode::from(exit::OK),
+        Ok(code) => code,
         Err(trouble) => {
             if !trouble.text.is_empty() {
                 let red = anstyle::AnsiColor::Red.on_default().bold();
@@ -41,8 +42,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn carry_out(verb: Verb) -> Result<(), Trouble> {
-    match verb {
+fn carry_out(verb: Verb) -> Result<ExitCode, Trouble> {
+    let done = match verb {
         Verb::Check(args) => command::check::run(&args),
         Verb::Completions { shell } => {
             let mut command = Cli::command();
@@ -54,8 +55,17 @@ fn carry_out(verb: Verb) -> Result<(), Trouble> {
             block_on(command::app::run(args))
         }
         Verb::Demo(args) => block_on(demo::run(args)),
+        Verb::Proxy(args) => {
+            follow_parent(args.exit_with_parent)?;
+            return command::roles::run(Role::Proxy, &args);
+        }
+        Verb::Control(args) => {
+            follow_parent(args.exit_with_parent)?;
+            return command::roles::run(Role::Control, &args);
+        }
         _ => Err(Trouble::failure("not here")),
-    }
+    };
+    done.map(|()| ExitCode::from(exit::OK))
 }
 
 fn block_on(work: impl Future<Output = Result<(), Trouble>>) -> Result<(), Trouble> {

@@ -2,14 +2,10 @@
 
 use std::path::Path;
 
-use homing_wire::document::Document;
-
 use crate::app::{App, AppSettings, Distances, listen, serve};
 use crate::args::AppArgs;
 use crate::demo::world::RTT;
 use crate::trouble::Trouble;
-
-use super::check::PROXY_KEYS;
 
 /// Runs until it is ended.
 ///
@@ -58,8 +54,13 @@ fn from_config(file: &Path) -> Result<Vec<(String, String)>, Trouble> {
     let shown = file.display().to_string();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Trouble::failure(format!("cannot read {shown}: {error}")))?;
-    let (document, _) = Document::parse_among(&text, &PROXY_KEYS)
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let settings = homing_proxy::config::Settings::parse(&text, folder)
         .map_err(|faults| Trouble::config(faults.render(&shown), ""))?;
+    let Some(document) = settings.facts else {
+        let text = format!("{shown} names no zones: they come from control");
+        return Err(Trouble::config(text, "give a file with `zones`, such as configs/solo.yaml"));
+    };
     let own = document.zones.iter().flat_map(|zone| {
         zone.endpoints.iter().map(|endpoint| (zone.name.clone(), endpoint.address.clone()))
     });

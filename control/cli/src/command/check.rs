@@ -1,31 +1,13 @@
 //! `homing check`: every fault of every file, whichever kind it is: a proxy's settings, control's, or
 //! a document of zones and services. The readers are those of the processes themselves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use homing_wire::document::Document;
-use homing_wire::document::{Faults, parse_node, tree::Value};
+use homing_wire::document::{Document, Faults, parse_node, tree::Value};
 use serde_json::json;
 
 use crate::args::{CheckArgs, Output};
 use crate::trouble::{Trouble, exit};
-
-/// Keys at the top of a proxy's settings beside the shared sections.
-pub const PROXY_KEYS: [&str; 13] = [
-    "name",
-    "listen",
-    "admin",
-    "control",
-    "state_dir",
-    "secrets",
-    "jwt_keys",
-    "access_log",
-    "limits",
-    "trusted_peers",
-    "expose_zone",
-    "drain",
-    "place_header",
-];
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +35,13 @@ impl Kind {
     /// reader says why.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let Ok(node) = parse_node(text) else {
-            return Self::Document;
-        };
-        let Value::Map(entries) = node.value else {
-            return Self::Document;
-        };
+        let Ok(node) = parse_node(text) else { return Self::Document };
+        let Value::Map(entries) = node.value else { return Self::Document };
         let has = |keys: &[&str]| entries.iter().any(|entry| keys.contains(&entry.key.as_str()));
-        if has(&["listen", "admin", "state_dir"]) {
-            Self::Proxy
-        } else if has(&["api", "link", "data_dir"]) {
+        if has(&["api", "link", "data_dir"]) {
             Self::Control
+        } else if has(&["listen", "admin", "state_dir", "control"]) {
+            Self::Proxy
         } else {
             Self::Document
         }
@@ -75,45 +53,38 @@ impl Kind {
 /// # Errors
 /// Exit 78 if any has a fault, 1 if any cannot be read.
 pub fn run(args: &CheckArgs) -> Result<(), Trouble> {
+    check_files(None, &args.files, args.output)
+}
+
+/// Checks files as one kind, or each as what it seems to be.
+///
+/// # Errors
+/// As [`run`]. The faults are told already: the trouble has no text.
+pub fn check_files(kind: Option<Kind>, files: &[PathBuf], output: Output) -> Result<(), Trouble> {
     let mut results = Vec::new();
     let mut worst = exit::OK;
-    for file in &args.files {
+    for file in files {
         let shown = file.display().to_string();
-        let result = match std::fs::read_to_string(file) {
+        let (code, words, result) = match std::fs::read_to_string(file) {
             Ok(text) => {
-                let kind = Kind::of(&text);
-                match check(kind, file, &text) {
-                    Ok(()) => {
-                        if args.output == Output::Table {
-                            println!("{shown}: {} configuration, no faults", kind.name());
-                        }
-                        json!({"file": shown, "kind": kind.name(), "faults": []})
-                    }
-                    Err(faults) => {
-                        worst = worst.max(exit::CONFIG);
-                        if args.output == Output::Table {
-                            eprint!("{}", faults.render(&shown));
-                        }
-                        json!({
-                            "file": shown,
-                            "kind": kind.name(),
-                            "faults": faults.list(),
-                            "not_shown": faults.more(),
-                        })
-                    }
-                }
+                let kind = kind.unwrap_or_else(|| Kind::of(&text));
+                checked(kind, &shown, check(kind, file, &text))
             }
-            Err(error) => {
-                worst = worst.max(exit::FAILURE);
-                if args.output == Output::Table {
-                    eprintln!("{shown}: cannot be read: {error}");
-                }
-                json!({"file": shown, "error": error.to_string()})
-            }
+            Err(error) => (
+                exit::FAILURE,
+                format!("{shown}: cannot be read: {error}\n"),
+                json!({"file": shown, "error": error.to_string()}),
+            ),
         };
+        worst = worst.max(code);
+        match (output, code) {
+            (Output::Json, _) => {}
+            (Output::Table, exit::OK) => print!("{words}"),
+            (Output::Table, _) => eprint!("{words}"),
+        }
         results.push(result);
     }
-    if args.output == Output::Json {
+    if output == Output::Json {
         println!("{}", serde_json::to_string_pretty(&results).unwrap_or_default());
     }
     match worst {
@@ -122,13 +93,31 @@ pub fn run(args: &CheckArgs) -> Result<(), Trouble> {
     }
 }
 
-/// Checks one text as the process that reads it would.
+fn checked(kind: Kind, file: &str, result: Result<(), Faults>) -> (u8, String, serde_json::Value) {
+    let name = kind.name();
+    match result {
+        Ok(()) => {
+            let result = json!({"file": file, "kind": name, "faults": []});
+            (exit::OK, format!("{file}: {name} configuration, no faults\n"), result)
+        }
+        Err(faults) => {
+            let list = faults.list();
+            let more = faults.more();
+            let result = json!({"file": file, "kind": name, "faults": list, "not_shown": more});
+            (exit::CONFIG, faults.render(file), result)
+        }
+    }
+}
+
+/// Checks one text as the process that reads it would; relative paths in it start at its folder.
 ///
 /// # Errors
 /// Every fault.
-pub fn check(kind: Kind, _file: &Path, text: &str) -> Result<(), Faults> {
+pub fn check(kind: Kind, file: &Path, text: &str) -> Result<(), Faults> {
+    let folder = file.parent().unwrap_or(Path::new(""));
     match kind {
-        Kind::Proxy => Document::parse_among(text, &PROXY_KEYS).map(drop),
-        Kind::Control | Kind::Document => Document::parse(text).map(drop),
+        Kind::Proxy => homing_proxy::config::Settings::parse(text, folder).map(drop),
+        Kind::Control => homing_control::config::parse(text, folder).map(drop),
+        Kind::Document => Document::parse(text).map(drop),
     }
 }

@@ -94,7 +94,8 @@ pub fn proxy(at: &Addresses, dir: &Path) -> String {
 #[must_use]
 pub fn control(at: &Addresses, dir: &Path) -> String {
     format!(
-        "api: {{ address: \"{}\" }}\nlink: {{ address: \"{}\" }}\ndata_dir: \"{}\"\n",
+        "api: {{ address: \"{}\" }}\nlink: {{ address: \"{}\" }}\ndata_dir: \"{}\"\nround: \
+         300ms\n",
         at.api,
         at.link,
         dir.join("control-data").display(),
