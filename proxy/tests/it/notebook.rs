@@ -201,9 +201,15 @@ fn export(key: &str, since: u64, faults: &Faults, books: &Books) -> Response<Bod
         .header("homing-state-kind", if delta { "delta" } else { "full" })
         .header("content-length", bytes.len());
     if faults.truncate_export.load(SeqCst) {
-        let half = Bytes::from(bytes).slice(..1);
-        let cut = [Ok(Frame::data(half)), Err(std::io::Error::other("cut"))];
-        return response.body(BodyExt::boxed(StreamBody::new(tokio_stream::iter(cut)))).unwrap();
+        let (sender, cut) = tokio::sync::mpsc::channel(2);
+        tokio::spawn(async move {
+            let _ = sender.send(Ok(Frame::data(Bytes::from(bytes).slice(..1)))).await;
+            // The head and the first byte must be on their way before the connection breaks.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let _ = sender.send(Err(std::io::Error::other("cut"))).await;
+        });
+        let cut = tokio_stream::wrappers::ReceiverStream::new(cut);
+        return response.body(BodyExt::boxed(StreamBody::new(cut))).unwrap();
     }
     response.body(whole(bytes)).unwrap()
 }
