@@ -19,14 +19,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{lead, shared::Shared};
 
 pub mod auth;
-mod body;
-mod directives;
-mod documents;
-mod pace;
-mod problem;
-mod sessions;
-mod status;
-mod zones;
+pub mod body;
+pub mod directives;
+pub mod documents;
+pub mod pace;
+pub mod problem;
+pub mod sessions;
+pub mod status;
+pub mod zones;
 
 pub use pace::Pace;
 pub use problem::{Problem, ProblemFault};
@@ -146,7 +146,8 @@ async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Resp
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "pace", "Too many requests", "wait a second")
             .into_response()
     } else {
-        match auth::check(&api.tokens, request.method(), request.headers()) {
+        let checked = auth::check(&api.tokens, request.method(), request.headers());
+        match checked.and_then(|caller| claims_less_than_bound(&request).map(|()| caller)) {
             Err(problem) => problem.into_response(),
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
@@ -163,6 +164,23 @@ async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Resp
     };
     api.shared.metrics.requests.add(class);
     response
+}
+
+/// Refuses a body by its claimed length, before any of it is waited for.
+fn claims_less_than_bound(request: &Request) -> Result<(), Problem> {
+    let takes_document = matches!(request.uri().path(), "/v1/document" | "/v1/policy");
+    let bound = if takes_document { DOCUMENT_BYTES_MAX } else { BODY_BYTES_MAX };
+    let claimed = request.headers().get(axum::http::header::CONTENT_LENGTH);
+    let claimed = claimed.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if claimed.is_none_or(|bytes| bytes <= bound as u64) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too-large",
+        "The body is too large",
+        format!("this path takes {bound} bytes"),
+    ))
 }
 
 fn too_slow() -> Problem {

@@ -9,6 +9,7 @@ use homing_session::handoff::Record;
 use homing_wire::{
     DecodeFault, Delta, DirectiveId, Incarnation, Intake, PlacementTable, SessionKey, Version,
 };
+use parking_lot::RwLock;
 use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
     ReadableTableMetadata as _, TableDefinition, WriteTransaction,
@@ -45,7 +46,8 @@ const IDEMPOTENCY_KEPT: u64 = 10_000;
 /// The journal. Reads and writes may come from any thread; writes are one at a time.
 #[derive(Debug)]
 pub struct Journal {
-    db: Database,
+    /// Gone once the journal is closed.
+    db: RwLock<Option<Database>>,
 }
 
 /// Why the journal could not be read or written.
@@ -73,6 +75,9 @@ pub enum JournalFault {
         /// Why.
         why: String,
     },
+    /// It was closed: control is stopping.
+    #[error("the journal is closed")]
+    Closed,
     /// A row cannot be read.
     #[error("a row of {0} in the journal cannot be read")]
     Row(&'static str),
@@ -156,7 +161,7 @@ impl Journal {
         let path = folder.join("control.redb");
         let open = |source| JournalFault::Open { path: path.display().to_string(), source };
         let db = Database::create(&path).map_err(open)?;
-        let journal = Self { db };
+        let journal = Self { db: RwLock::new(Some(db)) };
         journal.write(&[])?;
         Ok(journal)
     }
@@ -166,7 +171,8 @@ impl Journal {
     /// # Errors
     /// The disk failed; nothing was written.
     pub fn write(&self, entries: &[Entry]) -> Result<(), JournalFault> {
-        let txn = self.db.begin_write()?;
+        let db = self.db.read();
+        let txn = db.as_ref().ok_or(JournalFault::Closed)?.begin_write()?;
         open_all(&txn)?;
         for entry in entries {
             write_entry(&txn, entry)?;
@@ -176,12 +182,23 @@ impl Journal {
         Ok(())
     }
 
+    /// Closes the file, so that the next process, or another control in this one, may open it.
+    /// Whoever still holds the journal gets faults from now on.
+    pub fn close(&self) {
+        drop(self.db.write().take());
+    }
+
+    fn reading(&self) -> Result<ReadTransaction, JournalFault> {
+        let db = self.db.read();
+        Ok(db.as_ref().ok_or(JournalFault::Closed)?.begin_read()?)
+    }
+
     /// Reads everything that control keeps in memory.
     ///
     /// # Errors
     /// The file is damaged. Control does not start then: an older table must not be published.
     pub fn recover(&self) -> Result<Recovered, JournalFault> {
-        let txn = self.db.begin_read()?;
+        let txn = self.reading()?;
         let meta = txn.open_table(META)?;
         let number = |name: &str| -> Result<u64, JournalFault> {
             Ok(meta.get(name)?.map_or(0, |row| row.value()))
@@ -216,7 +233,7 @@ impl Journal {
         &self,
         directive: DirectiveId,
     ) -> Result<Option<(u64, HistoryRow)>, JournalFault> {
-        let txn = self.db.begin_read()?;
+        let txn = self.reading()?;
         let Some(seq) = txn.open_table(HISTORY_OF)?.get(directive.0)?.map(|row| row.value()) else {
             return Ok(None);
         };
@@ -237,7 +254,7 @@ impl Journal {
         after: u64,
         most: usize,
     ) -> Result<Vec<(u64, HistoryRow)>, JournalFault> {
-        let txn = self.db.begin_read()?;
+        let txn = self.reading()?;
         let history = txn.open_table(HISTORY)?;
         let mut found = Vec::new();
         for row in history.range(after.saturating_add(1)..)?.take(most) {
@@ -253,7 +270,7 @@ impl Journal {
     /// # Errors
     /// The disk failed.
     pub fn idempotency(&self, key: &str) -> Result<Option<IdempotencyRow>, JournalFault> {
-        let txn = self.db.begin_read()?;
+        let txn = self.reading()?;
         let found = txn.open_table(IDEMPOTENCY)?.get(key)?;
         found.map(|row| rows::json(row.value()).ok_or(JournalFault::Row("idempotency"))).transpose()
     }

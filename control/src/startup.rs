@@ -130,7 +130,8 @@ pub struct Running {
     pub link: SocketAddr,
     tasks: Tasks,
     lead: lead::Handle,
-    thread: Option<thread::JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    journal: Arc<Journal>,
     failed: watch::Receiver<bool>,
 }
 
@@ -151,7 +152,7 @@ impl Control {
             (local(&api_listener, settings.api)?, local(&link_listener, settings.link)?);
         let tasks = Tasks::default();
         let (handle, inbox) = lead::mailbox();
-        let jobs = planner(&shared, handle.clone())?;
+        let (jobs, planner) = planner(&shared, handle.clone())?;
         let lead_settings =
             LeadSettings { sessions_max: settings.sessions_max, seed: settings.seed };
         let mut lead = Lead::new(shared.clone(), recovered, lead_settings, jobs);
@@ -169,7 +170,8 @@ impl Control {
             link,
             tasks: tasks.clone(),
             lead: handle.clone(),
-            thread: Some(thread),
+            threads: vec![thread, planner],
+            journal: shared.journal.clone(),
             failed,
         };
         if let Some(push) = first {
@@ -202,10 +204,11 @@ impl Running {
     pub async fn shutdown(mut self) {
         self.tasks.stop(STOP_WAIT).await;
         let _ = self.lead.send(Command::Stop).await;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // The lead's last write may take as long as the disk does.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+        self.journal.close();
     }
 }
 
@@ -310,7 +313,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartFault> {
 fn planner(
     shared: &Arc<Shared>,
     lead: lead::Handle,
-) -> Result<std_mpsc::SyncSender<PlanJob>, StartFault> {
+) -> Result<(std_mpsc::SyncSender<PlanJob>, thread::JoinHandle<()>), StartFault> {
     let (jobs, todo) = std_mpsc::sync_channel::<PlanJob>(1);
     let shared = shared.clone();
     let work = move || {
@@ -325,8 +328,8 @@ fn planner(
             }
         }
     };
-    Tasks::thread("homing-planner", work).map_err(StartFault::Thread)?;
-    Ok(jobs)
+    let thread = Tasks::thread("homing-planner", work).map_err(StartFault::Thread)?;
+    Ok((jobs, thread))
 }
 
 async fn rounds(lead: lead::Handle, every: Duration, mut stop: watch::Receiver<bool>) {

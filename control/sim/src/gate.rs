@@ -57,6 +57,8 @@ pub(crate) struct Gate {
     pub(crate) ownership: Ownership,
     /// The session's state here.
     pub(crate) store: Store,
+    /// Made owner by the authority's word, and not seen to execute since.
+    pub(crate) given: bool,
     window: DedupWindow,
     running: Vec<Request>,
     parked: Vec<(Request, u64)>,
@@ -86,6 +88,7 @@ impl Gate {
             lease_until_ms: 0,
             ownership,
             store: Store::default(),
+            given: false,
             window: DedupWindow::default(),
             running: Vec::new(),
             parked: Vec::new(),
@@ -288,12 +291,16 @@ impl Gate {
             return Ok(reaction);
         }
         match (reaction, event) {
-            (Reaction::Granted, _) => self.granted = after.epoch(),
-            (Reaction::Activated, _) => turn.ledger.handed_over(self.store.writes()),
-            // Whatever the zone's store holds, and the window that goes with it.
-            (Reaction::Owns, _) => {
-                turn.ledger.given(self.store.writes(), self.leased(turn));
+            (Reaction::Granted, _) => {
+                self.granted = after.epoch();
+                // Passed on before it could execute.
+                if std::mem::take(&mut self.given) {
+                    turn.ledger.given(self.store.writes());
+                }
             }
+            (Reaction::Activated, _) => turn.ledger.handed_over(self.store.writes()),
+            // With whatever the zone's store holds, and the window that goes with it.
+            (Reaction::Owns, _) => self.given = true,
             (Reaction::Dropped, _) => {
                 self.store = Store::default();
                 self.window = DedupWindow::default();

@@ -128,14 +128,15 @@ impl Ledger {
         self.demand(missing.count() == 0, Law::NothingLost);
     }
 
-    /// The authority gave the session to a gate with this state: what is missing must have died.
-    /// A gate without a lease may be dead itself, and another mourning be due for it.
-    pub(crate) fn given(&mut self, state: Writes, leased: bool) {
+    /// A gate with this state can execute, or passes the session on, for the first time since the
+    /// authority gave it the session: what is missing must have died. Not earlier: without a
+    /// lease the gate may itself be dead, and what it was given given to another.
+    pub(crate) fn given(&mut self, state: Writes) {
         let missing = self.executed.without(state).without(self.lost);
         if missing.count() > 0 {
             self.demand(self.bereaved, Law::NothingLost);
             self.lost.join(missing);
-            self.bereaved &= !leased;
+            self.bereaved = false;
         }
     }
 

@@ -310,16 +310,17 @@ impl World {
     /// Holds the world against the laws.
     fn watch(&mut self) {
         let turn = turn!(self);
-        let executors: Vec<_> = self
-            .gates
-            .iter()
-            .filter(|gate| gate.up)
-            .filter(|gate| {
-                matches!(gate.ownership.admit(gate.leased(&turn)), Verdict::Execute { .. })
-            })
-            .map(|gate| gate.store.writes())
-            .collect();
-        self.ledger.after_step(executors.into_iter());
+        let mut executors = Vec::new();
+        for gate in self.gates.iter_mut().filter(|gate| gate.up) {
+            let verdict = gate.ownership.admit(gate.leased(&turn));
+            if matches!(verdict, Verdict::Execute { .. }) {
+                if std::mem::take(&mut gate.given) {
+                    turn.ledger.given(gate.store.writes());
+                }
+                executors.push(gate.store.writes());
+            }
+        }
+        turn.ledger.after_step(executors.into_iter());
         let record = self.control.record().epoch;
         for gate in &self.gates {
             self.ledger.not_ahead(gate.ownership.epoch(), record);

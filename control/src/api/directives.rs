@@ -41,7 +41,7 @@ impl Page {
 }
 
 /// A directive and what is known of its end.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DirectiveBody {
     /// Its number.
     pub id: u64,
@@ -72,7 +72,7 @@ pub struct DirectiveBody {
 }
 
 /// What a completed handoff measured.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FiguresBody {
     /// Freeze to thaw, microseconds.
     pub pause_us: u64,
@@ -89,7 +89,7 @@ pub struct FiguresBody {
 }
 
 /// Directives.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DirectivesBody {
     /// This page of them, by number.
     pub directives: Vec<DirectiveBody>,
@@ -101,7 +101,7 @@ pub struct DirectivesBody {
 }
 
 /// Ended directives.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct OutcomesBody {
     /// This page of them, in the order in which they ended.
     pub outcomes: Vec<DirectiveBody>,
@@ -110,7 +110,7 @@ pub struct OutcomesBody {
 }
 
 /// The newest plan.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PlanBody {
     /// The table it was made against.
     pub parent: String,
@@ -133,7 +133,7 @@ pub struct PlanBody {
 }
 
 /// One move of a plan.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PlannedMove {
     /// The session.
     pub session: String,

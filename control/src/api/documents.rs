@@ -27,7 +27,7 @@ pub struct Options {
 }
 
 /// What a push did, or would do.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PushedBody {
     /// Whether this was a dry run.
     pub dry_run: bool,

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use homing_wire::document::Faults;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A problem document.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Names the kind of problem, for programs: a path under `/problems/`.
     #[serde(rename = "type")]
@@ -27,10 +27,10 @@ pub struct Problem {
     /// What is wrong with this very request.
     pub detail: String,
     /// Every fault of the document that was sent, if one was.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ProblemFault>,
     /// Faults beyond those listed.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub more_errors: usize,
     /// The entity tag in force, where another was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ pub struct Problem {
 }
 
 /// One fault of a document.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProblemFault {
     /// Where, as a JSON pointer (RFC 6901).
     pub pointer: String,

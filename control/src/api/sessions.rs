@@ -20,7 +20,7 @@ use crate::{
 const IDEMPOTENCY_KEY_MAX: usize = 255;
 
 /// Why a session lives where it does.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhyBody {
     /// The session.
     pub session: String,
@@ -36,7 +36,7 @@ pub struct WhyBody {
 }
 
 /// What is known of a session, and what its zones are worth to it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhyDetails {
     /// Whether its home is an exception to its bucket.
     pub exceptional: bool,
@@ -70,7 +70,7 @@ pub struct WhyDetails {
 }
 
 /// A zone as a session sees it. All terms are microseconds of latency a request.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ZoneTermsBody {
     /// The zone.
     pub zone: String,
@@ -100,7 +100,7 @@ pub struct MoveBody {
 }
 
 /// A move that was issued.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MovingBody {
     /// The directive, to be asked for under `/v1/directives/{id}`; 0 for a dry run.
     pub directive: u64,

@@ -7,14 +7,14 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Api, problem::Problem};
 use crate::{clock, metrics};
 
 /// The table in force.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TableBody {
     /// Its number, `term.number`.
     pub version: String,
@@ -39,7 +39,7 @@ pub struct TableBody {
 }
 
 /// A service.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServiceBody {
     /// Its name.
     pub name: String,
@@ -56,14 +56,14 @@ pub struct ServiceBody {
 }
 
 /// All services.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServicesBody {
     /// The services, by their number.
     pub services: Vec<ServiceBody>,
 }
 
 /// An attached proxy.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProxyBody {
     /// Its name.
     pub name: String,
@@ -83,14 +83,14 @@ pub struct ProxyBody {
 }
 
 /// All attached proxies.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProxiesBody {
     /// The proxies, by name.
     pub proxies: Vec<ProxyBody>,
 }
 
 /// The installation at a glance.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusBody {
     /// The version of this build.
     pub version: String,

@@ -46,7 +46,7 @@ impl From<IntakeWord> for Intake {
 }
 
 /// A zone.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ZoneBody {
     /// Its name.
     pub name: String,
@@ -82,7 +82,7 @@ pub struct ZoneBody {
 }
 
 /// All zones.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ZonesBody {
     /// The zones, by their number.
     pub zones: Vec<ZoneBody>,
@@ -97,7 +97,7 @@ pub struct ZonePatch {
 }
 
 /// How far a zone is from empty.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DrainBody {
     /// The zone.
     pub zone: String,

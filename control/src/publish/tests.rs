@@ -1,1 +1,79 @@
+use homing_wire::{
+    Capacity, Epoch, Facts, Home, Intake, Policy, Price, SessionKey, TableDraft, Zone, ZoneId,
+};
 
+use super::*;
+
+fn first() -> PlacementTable {
+    let zone = |name: &str| Zone {
+        name: name.to_owned(),
+        location: None,
+        endpoints: Vec::new(),
+        capacity: Capacity::default(),
+        price: Price::default(),
+        intake: Intake::Open,
+        shadow_price_us: 0,
+    };
+    let facts = Facts {
+        zones: vec![zone("a"), zone("b")],
+        services: Vec::new(),
+        places: Vec::new(),
+        policy: Policy::default(),
+    };
+    TableDraft::first(Version { term: 1, n: 1 }, facts, 0).seal().unwrap()
+}
+
+/// Publishes `count` changes: each sets one session's home, and takes another's back.
+fn world(count: u64) -> (Published, Vec<PlacementTable>) {
+    let mut table = first();
+    let published = Published::new(Some(table.clone()), Vec::new());
+    let mut tables = vec![table.clone()];
+    for n in 0..count {
+        let mut change = Delta::to(table.version().next(), n);
+        let home = Home { zone: ZoneId((n % 2) as u8), epoch: Epoch(n + 2) };
+        change.set.push((SessionKey(u128::from(n % 5)), home));
+        if n % 3 == 2 {
+            change.removed.push(SessionKey(u128::from((n + 1) % 5)));
+        }
+        published.advance(table.advance(change).unwrap()).unwrap();
+        tables.push(table.clone());
+    }
+    (published, tables)
+}
+
+#[test]
+fn one_merged_delta_leads_from_any_recent_table_to_the_newest() {
+    let (published, tables) = world(20);
+    let newest = tables.last().unwrap();
+    for held in &tables[..20] {
+        let Update::Delta(version, sealed) = published.toward(held.version(), held.digest()) else {
+            panic!("a delta is due from {}", held.version());
+        };
+        let mut held = held.clone();
+        held.apply(&Delta::decode(&sealed).unwrap()).unwrap();
+        assert_eq!(version, newest.version());
+        assert_eq!(&held, newest);
+    }
+    assert_eq!(published.toward(newest.version(), newest.digest()), Update::None);
+}
+
+#[test]
+fn a_holder_of_something_else_gets_the_whole() {
+    let (published, tables) = world(3);
+    let held = &tables[1];
+    let whole = |update| matches!(update, Update::Snapshot(..));
+    assert!(whole(published.toward(held.version(), held.digest() ^ 1)));
+    assert!(whole(published.toward(Version::default(), 0)));
+    assert!(whole(published.toward(Version { term: 0, n: 9 }, 1)));
+    let newest = tables.last().unwrap();
+    assert!(whole(published.toward(newest.version(), newest.digest() ^ 1)));
+}
+
+#[test]
+fn the_past_that_is_kept_is_bounded() {
+    let (published, tables) = world(DELTAS_KEPT as u64 + 10);
+    assert_eq!(published.recent.lock().deltas.len(), DELTAS_KEPT);
+    let old = &tables[2];
+    let update = published.toward(old.version(), old.digest());
+    assert!(matches!(update, Update::Snapshot(..)));
+}

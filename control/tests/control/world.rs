@@ -19,7 +19,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Endpoint};
 
-pub const DOCUMENT: &str = r#"
+pub(crate) const DOCUMENT: &str = r#"
 zones:
   - { name: paris, endpoints: [127.0.0.1:9101], capacity: { sessions: 100 } }
   - { name: oregon, endpoints: [127.0.0.1:9102], capacity: { sessions: 100 } }
@@ -33,7 +33,7 @@ places:
 policy: { act: shadow }
 "#;
 
-pub const THREE_ZONES: &str = r#"
+pub(crate) const THREE_ZONES: &str = r#"
 zones:
   - { name: tokyo, endpoints: [127.0.0.1:9103], capacity: { sessions: 100 } }
   - { name: oregon, endpoints: [127.0.0.1:9102], capacity: { sessions: 100 } }
@@ -46,11 +46,11 @@ services:
 policy: { act: shadow }
 "#;
 
-pub async fn start(folder: &Path) -> Running {
+pub(crate) async fn start(folder: &Path) -> Running {
     start_with(folder, |_| {}).await
 }
 
-pub async fn start_with(folder: &Path, adjust: impl FnOnce(&mut Settings)) -> Running {
+pub(crate) async fn start_with(folder: &Path, adjust: impl FnOnce(&mut Settings)) -> Running {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut settings = Settings {
         api: any,
@@ -63,24 +63,24 @@ pub async fn start_with(folder: &Path, adjust: impl FnOnce(&mut Settings)) -> Ru
     Control::start(settings).await.expect("control starts")
 }
 
-pub fn token(role: homing_control::api::auth::Role, secret: &str) -> Token {
+pub(crate) fn token(role: homing_control::api::auth::Role, secret: &str) -> Token {
     Token::new("tester".to_owned(), role, secret.as_bytes())
 }
 
 /// An answer of the API.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
@@ -89,52 +89,58 @@ impl Answer {
 }
 
 /// Sends one request over a connection of its own.
-pub async fn ask(at: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-    let mut stream = TcpStream::connect(at).await.expect("the API listens");
+pub(crate) async fn ask(
+    at: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Answer {
     let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: control\r\nconnection: close\r\n\
-         content-length: {length}\r\n{headers}\r\n{body}"
-    );
+    let headers = format!("content-length: {length}\r\n{headers}");
+    exchange(at, &format!("{method} {path} HTTP/1.1"), &headers, body).await
+}
+
+/// Sends these very bytes, and reads what comes until the connection ends.
+pub(crate) async fn exchange(at: SocketAddr, line: &str, headers: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(at).await.expect("the API listens");
+    let fixed = "host: control\r\nconnection: close\r\n";
+    let request = format!("{line}\r\n{fixed}{headers}\r\n{body}");
     stream.write_all(request.as_bytes()).await.expect("it takes a request");
     let mut answer = String::new();
     let read = timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;
     read.expect("it answers in time").expect("it answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Answer {
-        status: status.expect("a status"),
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
+    Answer { status: status.expect("a status"), head: head.to_owned(), body: body.to_owned() }
 }
 
-pub async fn get(at: SocketAddr, path: &str) -> Answer {
+pub(crate) async fn get(at: SocketAddr, path: &str) -> Answer {
     ask(at, "GET", path, "", "").await
 }
 
-pub async fn push(at: SocketAddr, etag: Option<&str>, document: &str) -> Answer {
+pub(crate) async fn push(at: SocketAddr, etag: Option<&str>, document: &str) -> Answer {
     let condition = etag.map(|etag| format!("if-match: {etag}\r\n")).unwrap_or_default();
     let headers = format!("content-type: application/yaml\r\n{condition}");
     ask(at, "PUT", "/v1/document", &headers, document).await
 }
 
-pub async fn post(at: SocketAddr, path: &str, body: &str) -> Answer {
+pub(crate) async fn post(at: SocketAddr, path: &str, body: &str) -> Answer {
     ask(at, "POST", path, "content-type: application/json\r\n", body).await
 }
 
 /// A proxy's side of the link.
-pub struct Proxy {
-    pub incarnation: Incarnation,
-    pub table: Option<PlacementTable>,
+pub(crate) struct Proxy {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) table: Option<PlacementTable>,
     outbox: mpsc::Sender<proto::FromProxy>,
     inbound: Streaming<proto::ToProxy>,
     assembly: Assembly,
     /// Whether the last update came as a delta.
-    pub by_delta: bool,
+    pub(crate) by_delta: bool,
 }
 
-pub fn hello(name: &str, incarnation: u64, holds: Option<&PlacementTable>) -> Hello {
+pub(crate) fn hello(name: &str, incarnation: u64, holds: Option<&PlacementTable>) -> Hello {
     Hello {
         proxy: name.to_owned(),
         incarnation: Incarnation(incarnation),
@@ -145,11 +151,11 @@ pub fn hello(name: &str, incarnation: u64, holds: Option<&PlacementTable>) -> He
 }
 
 impl Proxy {
-    pub async fn attach(at: SocketAddr, hello: Hello) -> Result<Self, Status> {
+    pub(crate) async fn attach(at: SocketAddr, hello: Hello) -> Result<Self, Status> {
         Self::attach_holding(at, hello, None).await
     }
 
-    pub async fn attach_holding(
+    pub(crate) async fn attach_holding(
         at: SocketAddr,
         hello: Hello,
         table: Option<PlacementTable>,
@@ -175,24 +181,24 @@ impl Proxy {
         })
     }
 
-    pub async fn say(&self, message: FromProxy) {
+    pub(crate) async fn say(&self, message: FromProxy) {
         self.outbox.send(message.to_proto()).await.expect("the link is up");
     }
 
     /// The next message; `None` when the stream ends or is silent for long.
-    pub async fn next(&mut self) -> Option<ToProxy> {
+    pub(crate) async fn next(&mut self) -> Option<ToProxy> {
         let next = timeout(Duration::from_secs(10), self.inbound.message()).await.ok()?;
         let message = next.ok()??;
         Some(ToProxy::from_proto(message).expect("control sends sound messages"))
     }
 
     /// Whether nothing comes for a while.
-    pub async fn is_quiet(&mut self) -> bool {
+    pub(crate) async fn is_quiet(&mut self) -> bool {
         timeout(Duration::from_millis(400), self.inbound.message()).await.is_err()
     }
 
     /// Takes the next whole update without answering it; other messages are skipped.
-    pub async fn update(&mut self) -> Version {
+    pub(crate) async fn update(&mut self) -> Version {
         loop {
             let Some(ToProxy::Chunk(piece)) = self.next().await else {
                 continue;
@@ -217,17 +223,13 @@ impl Proxy {
         }
     }
 
-    pub async fn ack(&self) {
+    pub(crate) async fn ack(&self) {
         let table = self.table.as_ref().expect("a table");
-        self.say(FromProxy::Ack {
-            version: table.version(),
-            digest: table.digest(),
-        })
-        .await;
+        self.say(FromProxy::Ack { version: table.version(), digest: table.digest() }).await;
     }
 
     /// Takes updates, acknowledging each, until one fits.
-    pub async fn until(&mut self, fits: impl Fn(&PlacementTable) -> bool) {
+    pub(crate) async fn until(&mut self, fits: impl Fn(&PlacementTable) -> bool) {
         loop {
             if self.table.as_ref().is_some_and(&fits) {
                 return;
@@ -238,7 +240,7 @@ impl Proxy {
     }
 
     /// Skips to the next message that is not a piece of an update.
-    pub async fn order(&mut self) -> ToProxy {
+    pub(crate) async fn order(&mut self) -> ToProxy {
         loop {
             match self.next().await.expect("an order comes") {
                 ToProxy::Chunk(piece) => {
@@ -258,7 +260,7 @@ impl Proxy {
 }
 
 /// Waits until something holds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
     for _ in 0..200 {
         if holds().await {
             return;

@@ -1,0 +1,8 @@
+//! Control as its callers meet it: REST on one side, a proxy's link on the other, a journal below
+//! that outlives it. Everything runs on real sockets and a real file.
+
+mod api;
+mod link;
+mod process;
+mod restart;
+mod world;
