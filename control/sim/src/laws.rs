@@ -130,7 +130,7 @@ impl Ledger {
 
     /// A gate with this state can execute, or passes the session on, for the first time since the
     /// authority gave it the session: what is missing must have died. Not earlier: without a
-    /// lease the gate may itself be dead, and what it was given given to another.
+    /// lease the gate may itself be dead, and the session be given to another.
     pub(crate) fn given(&mut self, state: Writes) {
         let missing = self.executed.without(state).without(self.lost);
         if missing.count() > 0 {
