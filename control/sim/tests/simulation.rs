@@ -1,6 +1,6 @@
-//! Twenty thousand seeded worlds of the real machines, with a crash possible before every act. A seed
-//! that breaks a law prints its whole trace; `HOMING_SEED=n` replays one, `HOMING_SEEDS=n` runs
-//! that many.
+//! Twenty thousand seeded worlds of the real machines, with a crash possible before every act. A
+//! seed that breaks a law prints its whole trace; `HOMING_SEED=n` replays one, `HOMING_SEEDS=n`
+//! runs that many.
 
 use homing_sim::{
     faults::Act,

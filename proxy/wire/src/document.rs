@@ -1,6 +1,6 @@
 //! The operator's document: zones, services, places and policy, read from YAML or JSON with every
-//! fault told at once at its place, and written back in the same form. Hand-written over a tree with
-//! positions, because a derived reader stops at its first fault.
+//! fault told at once at its place, and written back in the same form. Hand-written over a tree
+//! with positions, because a derived reader stops at its first fault.
 //!
 //! One file may also hold the settings of a process (`listen`, `admin`, `data_dir`...). Their types
 //! live with the process; it reads them with the same [`read`](mod@read) combinators, in one pass

@@ -1,6 +1,6 @@
-//! A document back in the operator's form, units and all. What has a value is written out even where
-//! it is the default, so that a stored document means the same after defaults change; what is not
-//! stated (no limit, no price, no location) is left out.
+//! A document back in the operator's form, units and all. What has a value is written out even
+//! where it is the default, so that a stored document means the same after defaults change; what is
+//! not stated (no limit, no price, no location) is left out.
 
 use super::Document;
 use super::policy::ACTS;

@@ -6,7 +6,8 @@ use std::net::Ipv6Addr;
 use super::read::Reader;
 use crate::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX};
 
-/// Header fields that belong to one connection, or frame the message, and never say who a client is.
+/// Header fields that belong to one connection, or frame the message, and never say who a client
+/// is.
 const HOP_BY_HOP: [&str; 10] = [
     "connection",
     "content-length",
