@@ -203,6 +203,9 @@ mod tests {
         assert_eq!(log.cut(|entry| entry.home.epoch < Epoch(4)).unwrap(), 1);
         log.append(&activation(8, 0, 2)).unwrap();
         let (_, recovered) = ActivationLog::open(&path).unwrap();
-        assert_eq!(recovered.homes.keys().copied().collect::<Vec<_>>(), [SessionKey(3), SessionKey(8)]);
+        assert_eq!(
+            recovered.homes.keys().copied().collect::<Vec<_>>(),
+            [SessionKey(3), SessionKey(8)]
+        );
     }
 }

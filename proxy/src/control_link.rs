@@ -13,11 +13,7 @@ use std::{
 
 use homing_wire::{
     DirectiveId, FromProxy, Hello, Incarnation, OutcomeEnd, RecordBatch, SessionKey, ToProxy,
-    chunk::Assembly,
-    envelope, limits,
-    message::Activated,
-    record::Outcome,
-    table::Home,
+    chunk::Assembly, envelope, limits, message::Activated, record::Outcome, table::Home,
 };
 use rustls::crypto::aws_lc_rs;
 use tokio::sync::mpsc;
@@ -98,9 +94,9 @@ impl ControlLink {
             self.attached.store(false, Relaxed);
             match ended {
                 Ok(()) => return,
-                Err(status) => tracing::warn!(
-                    url = self.url, reason = status.message(), "control is away"
-                ),
+                Err(status) => {
+                    tracing::warn!(url = self.url, reason = status.message(), "control is away")
+                }
             }
             let pause = tokio::time::sleep(PAUSE_MAX.mul_f64(random_share()));
             tokio::pin!(pause);
@@ -276,10 +272,9 @@ impl ControlLink {
                 incarnation: directive.to_incarnation,
             })),
             // The target's word, and where the session went on by it.
-            (OutcomeEnd::Undone { .. }, Some(_)) => Some(FromProxy::Fenced {
-                directive: id,
-                incarnation: directive.to_incarnation,
-            }),
+            (OutcomeEnd::Undone { .. }, Some(_)) => {
+                Some(FromProxy::Fenced { directive: id, incarnation: directive.to_incarnation })
+            }
             (OutcomeEnd::Undone { .. }, None) => None,
         };
         let residence = match (&ended.end, ended.home) {
@@ -288,8 +283,7 @@ impl ControlLink {
             }
             _ => None,
         };
-        let outcome =
-            Outcome { directive: id, key, end: ended.end.clone(), at_ms: ended.at_ms };
+        let outcome = Outcome { directive: id, key, end: ended.end.clone(), at_ms: ended.at_ms };
         first.into_iter().chain(residence).chain([FromProxy::Outcome(outcome)]).collect()
     }
 

@@ -8,9 +8,7 @@ use homing_session::{
     gate::{Event, Ownership, Reaction, Refusal, Verdict},
     roster::{Activity, Admit, Life, Roster, RosterCounts, TransitionRefused, Who},
 };
-use homing_wire::{
-    Epoch, Incarnation, ServiceId, SessionKey, ZONES_MAX, ZoneId, table::Home,
-};
+use homing_wire::{Epoch, Incarnation, ServiceId, SessionKey, ZONES_MAX, ZoneId, table::Home};
 use parking_lot::Mutex;
 
 use crate::{

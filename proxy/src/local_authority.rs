@@ -28,8 +28,6 @@ use crate::{
 mod deal;
 mod drain;
 mod facts;
-#[cfg(test)]
-mod tests;
 
 pub use facts::FactsRefused;
 
@@ -436,9 +434,8 @@ pub fn first_table(
     now_ms: u64,
 ) -> Result<PlacementTable, FactsRefused> {
     use homing_wire::{Version, table::TableDraft};
-    let refused = |faults: Vec<TableFault>| {
-        FactsRefused(faults.iter().map(ToString::to_string).collect())
-    };
+    let refused =
+        |faults: Vec<TableFault>| FactsRefused(faults.iter().map(ToString::to_string).collect());
     let Some(mut table) = stored else {
         let mut draft = TableDraft::first(Version { term: 0, n: 1 }, facts, now_ms);
         draft.exceptions.extend(homes.iter().copied());

@@ -181,7 +181,17 @@ impl Assembly {
         let facts = Arc::new(FactsCell::new(Arc::clone(&pool)));
         let (outcomes, log) = (Arc::default(), Arc::new(log));
         let mut parts = Self {
-            live, gates, facts, pool, recorder, metrics, outcomes, log, file, known_since_ms, homes,
+            live,
+            gates,
+            facts,
+            pool,
+            recorder,
+            metrics,
+            outcomes,
+            log,
+            file,
+            known_since_ms,
+            homes,
         };
         parts.seat_recovered(now_ms);
         Ok(parts)
@@ -276,7 +286,8 @@ impl Assembly {
             recorder: self.recorder,
             log,
         };
-        let edge_done = start_edge(&edge, listeners, parts, &leaving, reloading.settings.load().limits.threads);
+        let edge_done =
+            start_edge(&edge, listeners, parts, &leaving, reloading.settings.load().limits.threads);
         Ok(Running {
             addresses,
             admin,

@@ -43,10 +43,7 @@ pub(super) fn zone_name(facts: &Facts, zone: ZoneId) -> &str {
     facts.zones.get(zone.index()).map_or("unknown", |zone| zone.name.as_str())
 }
 
-pub(super) async fn sessions(
-    State(parts): Parts,
-    Query(query): Query<PageQuery>,
-) -> Json<Value> {
+pub(super) async fn sessions(State(parts): Parts, Query(query): Query<PageQuery>) -> Json<Value> {
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let page = parts.gates.page(query.cursor.unwrap_or(0), limit);
     let live = parts.live.load();
@@ -166,10 +163,7 @@ pub(super) async fn directives(State(parts): Parts) -> Json<Value> {
     Json(json!({ "directives": lines, "open": live.table.directives().len() }))
 }
 
-pub(super) async fn outcomes(
-    State(parts): Parts,
-    Query(query): Query<PageQuery>,
-) -> Json<Value> {
+pub(super) async fn outcomes(State(parts): Parts, Query(query): Query<PageQuery>) -> Json<Value> {
     let live = parts.live.load_full();
     let facts = live.table.facts();
     let last = parts.outcomes.last(query.limit.unwrap_or(PAGE).min(PAGE_MAX));

@@ -9,12 +9,12 @@ use std::{
 use homing_wire::{
     KeySource,
     document::{self, Document, Faults, read::MapReader},
-    limits::DOCUMENT_BYTES_MAX,
+    limits::{DOCUMENT_BYTES_MAX, NAME_BYTES_MAX},
     table::Facts,
 };
 
 use super::{
-    SecretMaterial, Settings,
+    Settings,
     raw::{self, Raw},
 };
 
@@ -106,10 +106,7 @@ fn assemble(raw: Raw, document: Option<Document>) -> Settings {
         admin: raw.admin,
         control: raw.control,
         state_dir: raw.state_dir,
-        secrets: SecretMaterial {
-            session_key: raw.session_secret,
-            cookies: raw.cookie_secrets,
-        },
+        secrets: SecretMaterial { session_key: raw.session_secret, cookies: raw.cookie_secrets },
         jwt_keys: raw.jwt_keys,
         access_log: raw.access_log,
         limits: raw.limits,
@@ -127,8 +124,7 @@ fn assemble(raw: Raw, document: Option<Document>) -> Settings {
 
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "proxy".to_owned(),
-        name => name.to_owned(),
-    }
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String = name.trim().chars().filter(plain).take(NAME_BYTES_MAX).collect();
+    if name.is_empty() { "proxy".to_owned() } else { name }
 }

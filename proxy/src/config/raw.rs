@@ -10,9 +10,13 @@ use homing_wire::document::{
     read::{MapReader, Reader},
     tree::Value,
 };
+use homing_wire::limits::NAME_BYTES_MAX;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-use super::{AccessLog, AdminSettings, ControlSettings, DrainTimes, JwtKey, Listen, ProcessLimits};
+use super::{
+    AccessLog, AdminSettings, ControlSettings, DrainTimes, JwtKey, Listen, ProcessLimits,
+    SecretMaterial,
+};
 use crate::{
     http::forwarded::{Network, TrustedPeers},
     listen::tls::{CERTIFICATES_MAX, CertFiles},
@@ -31,8 +35,7 @@ pub(super) struct Raw {
     pub(super) admin: AdminSettings,
     pub(super) control: Option<ControlSettings>,
     pub(super) state_dir: PathBuf,
-    pub(super) session_secret: Option<Vec<u8>>,
-    pub(super) cookie_secrets: Vec<Vec<u8>>,
+    pub(super) secrets: SecretMaterial,
     pub(super) jwt_keys: Vec<JwtKey>,
     pub(super) access_log: AccessLog,
     pub(super) limits: ProcessLimits,
@@ -47,18 +50,16 @@ pub(super) fn read(map: &mut MapReader<'_>, dir: &Path) -> Raw {
         let list = list.list(LISTENERS_MAX, |item| read_listen(item, dir))?;
         Some(list)
     });
-    let (session_secret, cookie_secrets) =
-        map.or("secrets", (None, Vec::new()), |reader| read_secrets(reader, dir));
+    let secrets = map.or("secrets", SecretMaterial::default(), |reader| read_secrets(reader, dir));
     Raw {
-        name: map.optional("name", |reader| reader.text().map(str::to_owned)),
+        name: map.optional("name", read_name),
         listen: listen.unwrap_or_default(),
         admin: map.optional("admin", |reader| read_admin(reader, dir)).unwrap_or_else(|| {
             AdminSettings { address: SocketAddr::from(([127, 0, 0, 1], 9900)), token: None }
         }),
         control: map.optional("control", read_control),
         state_dir: map.or("state_dir", dir.join("state"), |reader| Some(dir.join(reader.text()?))),
-        session_secret,
-        cookie_secrets,
+        secrets,
         jwt_keys: map.or("jwt_keys", Vec::new(), |reader| {
             reader.list(KEYS_MAX, |item| read_jwt_key(item, dir))
         }),
@@ -68,6 +69,17 @@ pub(super) fn read(map: &mut MapReader<'_>, dir: &Path) -> Raw {
         expose_zone: map.or("expose_zone", false, Reader::boolean),
         drain: map.or("drain", DrainTimes::default(), read_drain),
     }
+}
+
+/// A name that every log, metric and control itself can spell.
+fn read_name(reader: &Reader<'_>) -> Option<String> {
+    let name = reader.text()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
+        reader.fault("is no name of a proxy", "write 1 to 63 letters, digits, `-`, `_` and `.`");
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 fn read_address(reader: &Reader<'_>) -> Option<SocketAddr> {
@@ -144,9 +156,9 @@ fn read_control(reader: &Reader<'_>) -> Option<ControlSettings> {
     reader.map(|map| {
         let url = map.required("url", "write `url: http://127.0.0.1:7000`", |reader| {
             let url = reader.text()?;
-            let known = url.parse::<http::Uri>().is_ok_and(|uri| {
-                uri.authority().is_some() && uri.scheme_str() == Some("http")
-            });
+            let known = url
+                .parse::<http::Uri>()
+                .is_ok_and(|uri| uri.authority().is_some() && uri.scheme_str() == Some("http"));
             if !known {
                 reader.fault("is no address of a control plane", "write http://host:port");
             }
@@ -156,13 +168,13 @@ fn read_control(reader: &Reader<'_>) -> Option<ControlSettings> {
     })
 }
 
-fn read_secrets(reader: &Reader<'_>, dir: &Path) -> Option<(Option<Vec<u8>>, Vec<Vec<u8>>)> {
+fn read_secrets(reader: &Reader<'_>, dir: &Path) -> Option<SecretMaterial> {
     reader.map(|map| {
-        let session = map.optional("session_key", |reader| read_secret(reader, dir));
+        let session_key = map.optional("session_key", |reader| read_secret(reader, dir));
         let cookies = map.or("cookies", Vec::new(), |reader| {
             reader.list(KEYS_MAX, |item| read_secret(item, dir))
         });
-        Some((session, cookies))
+        Some(SecretMaterial { session_key, cookies })
     })
 }
 
@@ -215,11 +227,10 @@ fn read_jwt_key(reader: &Reader<'_>, dir: &Path) -> Option<JwtKey> {
     let text = |reader: &Reader<'_>| reader.text().map(str::to_owned);
     reader.map(|map| {
         let id = map.required("id", "write `id: main`", text);
-        let algorithm =
-            map.required("algorithm", "write `algorithm: RS256`", |reader| reader.word(&ALGORITHMS));
-        let secret = map.required("key", "write `key: {file: public.pem}`", |reader| {
-            read_secret(reader, dir)
-        });
+        let algorithm = map
+            .required("algorithm", "write `algorithm: RS256`", |reader| reader.word(&ALGORITHMS));
+        let secret = map
+            .required("key", "write `key: {file: public.pem}`", |reader| read_secret(reader, dir));
         let issuer = map.optional("issuer", text);
         let audience = map.optional("audience", text);
         let algorithm = algorithm?;
@@ -265,9 +276,10 @@ fn read_access_log(reader: &Reader<'_>, dir: &Path) -> Option<AccessLog> {
 
 fn read_limits(reader: &Reader<'_>) -> Option<ProcessLimits> {
     let default = ProcessLimits::default();
-    let number = |map: &mut MapReader<'_>, key, default: u64, range: std::ops::RangeInclusive<u64>| {
-        map.or(key, default, |reader| reader.whole(range))
-    };
+    let number =
+        |map: &mut MapReader<'_>, key, default: u64, range: std::ops::RangeInclusive<u64>| {
+            map.or(key, default, |reader| reader.whole(range))
+        };
     reader.map(|map| {
         let threads = number(map, "threads", default.threads as u64, 1..=256);
         let connections = number(map, "connections", default.connections.into(), 1..=10_000_000);

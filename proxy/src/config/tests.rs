@@ -1,0 +1,80 @@
+use std::path::Path;
+
+use super::*;
+
+const WHOLE: &str = "
+listen:
+  - { address: 127.0.0.1:8080 }
+admin: { address: 127.0.0.1:9900 }
+trusted_peers: [10.0.0.0/8]
+expose_zone: true
+limits: { threads: 3, sessions_per_zone: 5000 }
+drain: { delay: 2s, patience: 10s }
+zones:
+  - { name: paris, endpoints: [127.0.0.1:1] }
+services:
+  - { name: shop, match: { path: / }, session: { from: [{ cookie: homing }], idle: 1h }, state: stateless }
+";
+
+fn faults(text: &str) -> Vec<(String, String)> {
+    let faults = Settings::parse(text, Path::new("/nowhere")).expect_err("must be refused");
+    faults.list().iter().map(|fault| (fault.path.clone(), fault.problem.clone())).collect()
+}
+
+#[test]
+fn a_whole_file_becomes_settings() {
+    let settings = Settings::parse(WHOLE, Path::new("/etc/homing")).unwrap();
+    assert_eq!(settings.state_dir, Path::new("/etc/homing/state"));
+    assert_eq!((settings.limits.threads, settings.limits.sessions_per_zone), (3, 5_000));
+    assert_eq!((settings.drain.delay_ms, settings.drain.patience_ms), (2_000, 10_000));
+    assert!(settings.expose_zone && settings.control.is_none());
+    assert_eq!(settings.facts.unwrap().zones[0].name, "paris");
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_place() {
+    let text = "
+listen: [{ address: localhost }]
+admin: { address: 0.0.0.0:9900 }
+control: { url: ftp://x }
+secrets: { cookies: [{ file: missing.secret }] }
+trusted_peers: [10.0.0.0/33]
+limits: { threads: 0 }
+expose_zones: true
+";
+    let told = faults(text);
+    let paths: Vec<_> = told.iter().map(|(path, _)| path.as_str()).collect();
+    for path in [
+        "listen[0].address",
+        "admin",
+        "control.url",
+        "secrets.cookies[0].file",
+        "trusted_peers[0]",
+        "limits.threads",
+        "expose_zones",
+    ] {
+        assert!(paths.contains(&path), "{path} is not among {told:?}");
+    }
+}
+
+#[test]
+fn zones_come_from_one_place_and_must_come_from_somewhere() {
+    let nowhere = faults("listen: [{ address: 127.0.0.1:8080 }]\n");
+    assert!(nowhere[0].1.contains("neither `zones` nor `control`"), "{nowhere:?}");
+    let twice = faults(&format!("{WHOLE}control: {{ url: \"http://127.0.0.1:7000\" }}\n"));
+    assert_eq!(twice.len(), 1, "{twice:?}");
+    assert_eq!(twice[0].0, "control");
+}
+
+#[test]
+fn generated_secrets_are_kept_and_stay_the_same() {
+    crate::listen::tls::install_provider();
+    let dir = tempfile::tempdir().unwrap();
+    let material = SecretMaterial::default();
+    material.resolve(dir.path()).unwrap();
+    let first = std::fs::read(dir.path().join("session-key.secret")).unwrap();
+    material.resolve(dir.path()).unwrap();
+    assert_eq!(std::fs::read(dir.path().join("session-key.secret")).unwrap(), first);
+    std::fs::write(dir.path().join("cookie.secret"), b"short").unwrap();
+    assert!(material.resolve(dir.path()).is_err());
+}

@@ -16,6 +16,9 @@ use crate::{
     telemetry::Metrics,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Takes the next piece; the answer if it was the last.
 pub(super) fn take_table(
     live: &LiveTable,
@@ -71,8 +74,8 @@ pub(super) fn put_in_force(
             Live::compile(table)
         }
         Kind::Delta => {
-            let delta = Delta::decode(sealed)
-                .map_err(|fault| (NackReason::Invalid, fault.to_string()))?;
+            let delta =
+                Delta::decode(sealed).map_err(|fault| (NackReason::Invalid, fault.to_string()))?;
             let mut table = PlacementTable::clone(&now.table);
             table.apply(&delta).map_err(|refused| {
                 let reason = match refused {

@@ -84,7 +84,8 @@ impl Gates {
         };
         // Promises about directives below the oldest open one cannot be tested any more.
         let oldest = live.table.directives().keys().next();
-        let settled = oldest.map_or(DirectiveId(u64::MAX), |id| DirectiveId(id.0.saturating_sub(1)));
+        let settled =
+            oldest.map_or(DirectiveId(u64::MAX), |id| DirectiveId(id.0.saturating_sub(1)));
         let mut ended = Vec::new();
         for zone in (0..facts.zones.len()).map(|zone| ZoneId(zone as u8)) {
             for shard in self.shards(zone) {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use homing_wire::{
-    BUCKETS, Bucket, Intake, ZoneId,
+    BUCKETS, Bucket, Intake, StateSpec, ZoneId,
     delta::BucketRun,
     table::{Buckets, Home, bucket_weights},
 };
@@ -47,7 +47,9 @@ impl LocalAuthority {
         let epoch = change.live.table.buckets().home(bucket).epoch.next();
         let home = Home { zone: to, epoch };
         match change.delta.buckets.last_mut() {
-            Some(run) if run.home == home && run.first.index() + run.count as usize == bucket.index() => {
+            Some(run)
+                if run.home == home && run.first.index() + run.count as usize == bucket.index() =>
+            {
                 run.count += 1;
             }
             _ => change.delta.buckets.push(BucketRun { first: bucket, count: 1, home }),
@@ -57,8 +59,9 @@ impl LocalAuthority {
     /// Whether every session that may have state is remembered here: after a restart that takes
     /// as long as a session may be silent.
     fn knows_all(&self, change: &Change, now_ms: u64) -> bool {
-        let services = &change.live.table.facts().services;
-        let idle_ms = services.iter().map(|service| service.session.idle_ms).max().unwrap_or(0);
+        let services = change.live.table.facts().services.iter();
+        let with_state = services.filter(|service| service.state != StateSpec::Stateless);
+        let idle_ms = with_state.map(|service| service.session.idle_ms).max().unwrap_or(0);
         self.known_since_ms == 0 || now_ms.saturating_sub(self.known_since_ms) > idle_ms
     }
 

@@ -158,9 +158,11 @@ impl LocalAuthority {
     /// capacity, as many as the fullest stated one, so that all are used.
     fn targets(&self, zone: ZoneId, change: &Change) -> Vec<(ZoneId, i64)> {
         let most = change.zones().iter().map(|zone| zone.capacity.sessions).max().unwrap_or(0);
-        let open = change.zones().iter().enumerate().filter(|(index, other)| {
-            *index != zone.index() && other.intake == Intake::Open
-        });
+        let open = change
+            .zones()
+            .iter()
+            .enumerate()
+            .filter(|(index, other)| *index != zone.index() && other.intake == Intake::Open);
         let room = |(index, zone): (usize, &homing_wire::Zone)| {
             let id = ZoneId(index as u8);
             let capacity = if zone.capacity.sessions > 0 { zone.capacity.sessions } else { most };

@@ -67,9 +67,10 @@ pub(super) fn carry_over(
         service
     };
     let known = |name: &str| old.services.iter().any(|service| service.name == name);
-    let kept = old.services.iter().filter_map(|service| {
-        new.services.iter().find(|other| other.name == service.name)
-    });
+    let kept = old
+        .services
+        .iter()
+        .filter_map(|service| new.services.iter().find(|other| other.name == service.name));
     let added = new.services.iter().filter(|service| !known(&service.name));
     let services = kept.chain(added).map(renumbered).collect();
     let place = |place: &Place| {

@@ -53,21 +53,30 @@ impl Reloading {
         let before = self.settings.load_full();
         let mut told = Vec::new();
         let wait_for_restart = [
-            ("listen", before.listen.iter().map(|l| l.address).ne(settings.listen.iter().map(|l| l.address))),
+            (
+                "listen",
+                before
+                    .listen
+                    .iter()
+                    .map(|l| l.address)
+                    .ne(settings.listen.iter().map(|l| l.address)),
+            ),
             ("admin", before.admin.address != settings.admin.address),
             ("state_dir", before.state_dir != settings.state_dir),
             ("name", before.name != settings.name),
             ("access_log", before.access_log != settings.access_log),
             ("limits", before.limits != settings.limits),
             ("drain", before.drain != settings.drain),
-            ("control", before.control.as_ref().map(|c| &c.url) != settings.control.as_ref().map(|c| &c.url)),
+            (
+                "control",
+                before.control.as_ref().map(|c| &c.url)
+                    != settings.control.as_ref().map(|c| &c.url),
+            ),
         ];
         let waiting = wait_for_restart.iter().filter(|(_, changed)| *changed);
         told.extend(waiting.map(|(what, _)| format!("`{what}` changed; it waits for a restart")));
-        let mut secrets = settings
-            .secrets
-            .resolve(&before.state_dir)
-            .map_err(ReloadFault::Secrets)?;
+        let mut secrets =
+            settings.secrets.resolve(&before.state_dir).map_err(ReloadFault::Secrets)?;
         // Another key would turn every session into a stranger.
         secrets.session_key = self.secrets.session_key.clone();
         // The document first: it is the part that may be refused as a whole.

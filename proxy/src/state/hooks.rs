@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use homing_wire::{DirectiveId, Epoch, Hooks, SessionKey, UpstreamProtocol};
 use http::{Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::{BodyExt as _, Full};
-use homing_wire::{DirectiveId, Epoch, Hooks, SessionKey, UpstreamProtocol};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -114,12 +114,7 @@ impl HookStore {
             return Err(unreachable(&endpoint.address, detail));
         };
         let base = self.hooks.path.trim_end_matches('/');
-        let uri = format!(
-            "http://{}{base}/{key}/{}{}",
-            endpoint.address,
-            hook.name(),
-            call.query
-        );
+        let uri = format!("http://{}{base}/{key}/{}{}", endpoint.address, hook.name(), call.query);
         let request = Request::builder()
             .method(call.method)
             .uri(uri)
@@ -237,11 +232,8 @@ impl StateStore for HookStore {
         directive: DirectiveId,
         copy: &StateCopy,
     ) -> Result<(), StateFault> {
-        let query = format!(
-            "?directive={directive}&version={}&kind={}",
-            copy.version,
-            copy.kind.name()
-        );
+        let query =
+            format!("?directive={directive}&version={}&kind={}", copy.version, copy.kind.name());
         let body = copy.bytes.clone();
         let call = Call { hook: Hook::Import, method: Method::PUT, query: &query, body };
         self.call(site, key, call).await.map(drop)

@@ -271,8 +271,7 @@ impl Collector for ByZone {
             }
         }
         let help = "Requests whose response head came within the time";
-        let mut family =
-            encoder.encode_descriptor("requests_within", help, None, Counter)?;
+        let mut family = encoder.encode_descriptor("requests_within", help, None, Counter)?;
         for (zone, reading) in zones().filter_map(|(zone, id)| Some((zone, read(id)?))) {
             for edge in LATENCY_EDGES_US {
                 let seconds = ((edge + 1) as f64 / 1e6).to_string();

@@ -4,9 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use homing_wire::{
-    Incarnation, RecordBatch, ZoneId, ZoneSample, limits::ACTIVITIES_PER_BATCH_MAX,
-};
+use homing_wire::{Incarnation, RecordBatch, ZoneId, ZoneSample, limits::ACTIVITIES_PER_BATCH_MAX};
 use tokio::sync::mpsc;
 
 use super::recorder::{Recorder, ZoneReading};

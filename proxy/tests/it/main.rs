@@ -12,6 +12,7 @@ mod headers;
 mod holds;
 mod moves;
 mod notebook;
+mod processes;
 mod protocols;
 mod proxy;
 mod restarts;

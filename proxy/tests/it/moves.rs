@@ -7,7 +7,10 @@ use std::sync::{
 
 use serde_json::json;
 
-use crate::whole::Whole;
+use crate::{
+    client::{ask, get, send},
+    whole::{BRISK, Whole},
+};
 
 const ZONES: [&str; 3] = ["lisbon", "oslo", "tokyo"];
 
@@ -102,4 +105,46 @@ async fn no_write_fails_is_lost_or_doubled_while_sessions_are_moved_about() {
         pauses[pauses.len() / 2],
         pauses[pauses.len() - 1]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_kept_by_the_proxy_itself_moves_too_and_is_fenced() {
+    let hooks = "hooks: { timeout: 400ms, max: 64KiB }";
+    let edit = |text: String| text.replace(&format!("{{ {hooks} }}"), "memory");
+    let whole = Whole::start_edited(&ZONES, BRISK, edit).await;
+    let told = whole.read("ann").await;
+    let (home, session) = (told["zone"].as_str().unwrap(), told["session"].as_str().unwrap());
+    let keep = async |zone: &str, epoch: &str, text: &'static str| {
+        let path = format!("/memory/{zone}/{session}");
+        ask(whole.admin(), send("PUT", &path, &[("homing-epoch", epoch)], text)).await.status
+    };
+    assert_eq!(keep(home, "1", "a cart").await, 200);
+    let to = whole.other(home, &ZONES);
+    let directive = whole.move_to(session, to).await;
+    assert_eq!(whole.outcome(directive).await["outcome"], "completed");
+    let kept = ask(whole.admin(), get(&format!("/memory/{to}/{session}"), &[])).await;
+    assert_eq!((kept.status.as_u16(), &kept.body[..]), (200, &b"a cart"[..]));
+    assert_eq!(keep(to, "1", "too late").await, 409);
+    assert_eq!(keep(to, "2", "a fuller cart").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_count_what_happened() {
+    let whole = Whole::start(&ZONES).await;
+    whole.write("ann", "one").await;
+    let told = whole.read("ann").await;
+    let to = whole.other(told["zone"].as_str().unwrap(), &ZONES);
+    let directive = whole.move_to(told["session"].as_str().unwrap(), to).await;
+    whole.outcome(directive).await;
+    let page = ask(whole.admin(), get("/metrics", &[])).await;
+    let text = String::from_utf8(page.body.to_vec()).unwrap();
+    for line in [
+        "homing_handoffs_total{outcome=\"completed\",reason=\"none\"} 1",
+        "homing_handoff_pause_seconds_count 1",
+        "homing_handoffs_total{outcome=\"undone\",reason=\"drain_timeout\"} 0",
+        "homing_table_term 0",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(text.contains(&format!("homing_sessions{{zone=\"{to}\"}} 1")), "{text}");
 }

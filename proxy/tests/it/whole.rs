@@ -50,14 +50,24 @@ impl Whole {
         Self::start_with(zones, BRISK).await
     }
 
+    /// With another policy.
     pub(crate) async fn start_with(zones: &[&'static str], more: &str) -> Self {
+        Self::start_edited(zones, more, |text| text).await
+    }
+
+    /// With a settings file that is edited first.
+    pub(crate) async fn start_edited(
+        zones: &[&'static str],
+        more: &str,
+        edit: impl Fn(String) -> String,
+    ) -> Self {
         let mut apps = Vec::new();
         for zone in zones {
             apps.push(Notebook::start(zone).await);
         }
         let named: Vec<_> =
             zones.iter().zip(&apps).map(|(zone, app)| (*zone, app.address)).collect();
-        let text = settings_text(&named, more);
+        let text = edit(settings_text(&named, more));
         let dir = tempfile::tempdir().unwrap();
         let running = Some(start(&text, dir.path()));
         Self { running, apps, dir, text }

@@ -1,0 +1,63 @@
+use homing_wire::{Epoch, SessionKey, ZoneId, chunk, table::Home};
+
+use super::*;
+
+fn void() -> LiveTable {
+    LiveTable::new(Live::void())
+}
+
+/// The void's own table under a number that control would give it.
+fn table(n: u64) -> PlacementTable {
+    let mut table = PlacementTable::clone(&Live::void().table);
+    table.advance(Delta::to(Version { term: 1, n }, 1)).unwrap();
+    table
+}
+
+#[test]
+fn a_table_then_a_delta_come_into_force() {
+    let live = void();
+    let (version, digest) = put_in_force(&live, &table(1).encode()).unwrap();
+    assert_eq!((version, digest), (Version { term: 1, n: 1 }, table(1).digest()));
+    let mut after = table(1);
+    let mut change = Delta::to(version.next(), 2);
+    change.set.push((SessionKey(7), Home { zone: ZoneId(0), epoch: Epoch(4) }));
+    let delta = after.advance(change).unwrap();
+    assert_eq!(put_in_force(&live, &delta.encode()).unwrap(), (version.next(), after.digest()));
+    assert_eq!(live.load().home(SessionKey(7)).epoch, Epoch(4));
+}
+
+#[test]
+fn what_is_damaged_older_or_from_elsewhere_is_refused_and_the_last_good_stays() {
+    let live = void();
+    put_in_force(&live, &table(5).encode()).unwrap();
+    let refused = |sealed: &[u8]| put_in_force(&live, sealed).unwrap_err().0;
+    let mut damaged = table(6).encode().to_vec();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    assert_eq!(refused(&damaged), NackReason::Corrupt);
+    assert_eq!(refused(b"no table at all, whatever it is"), NackReason::Corrupt);
+    let mut future = table(6).encode().to_vec();
+    future[4..6].copy_from_slice(&99_u16.to_be_bytes());
+    assert_eq!(refused(&future), NackReason::Format);
+    assert_eq!(refused(&table(5).encode()), NackReason::Older);
+    assert_eq!(refused(&table(4).encode()), NackReason::Older);
+    let mut elsewhere = table(8);
+    let gap = elsewhere.advance(Delta::to(Version { term: 1, n: 9 }, 2)).unwrap();
+    assert_eq!(refused(&gap.encode()), NackReason::Gap);
+    assert_eq!(live.load().table.version(), Version { term: 1, n: 5 });
+}
+
+#[test]
+fn pieces_are_put_together_and_a_missing_one_is_told() {
+    let (live, metrics) = (void(), Metrics::default());
+    let version = Version { term: 1, n: 1 };
+    let mut assembly = Assembly::default();
+    let pieces: Vec<_> = chunk::cut(version, &table(1).encode()).collect();
+    let mut torn = pieces[0].clone();
+    torn.index = 3;
+    let answer = take_table(&live, &metrics, &mut assembly, torn);
+    assert!(matches!(answer, Some(FromProxy::Nack { reason: NackReason::Corrupt, .. })));
+    let mut answers =
+        pieces.into_iter().filter_map(|piece| take_table(&live, &metrics, &mut assembly, piece));
+    assert!(matches!(answers.next(), Some(FromProxy::Ack { version: v, .. }) if v == version));
+}
