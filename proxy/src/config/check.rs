@@ -106,7 +106,7 @@ fn assemble(raw: Raw, document: Option<Document>) -> Settings {
         admin: raw.admin,
         control: raw.control,
         state_dir: raw.state_dir,
-        secrets: SecretMaterial { session_key: raw.session_secret, cookies: raw.cookie_secrets },
+        secrets: raw.secrets,
         jwt_keys: raw.jwt_keys,
         access_log: raw.access_log,
         limits: raw.limits,
