@@ -1,4 +1,4 @@
-//! What control must not forget, in one redb file: the term, the document's versions, the table, the
+//! What control must not forget, in one redb file: the term, document versions, the table, the
 //! record of every handoff, outcomes, what was taken in of each proxy's records, and profiles.
 //! One batch is one transaction: after a kill it is there whole or not at all.
 

@@ -105,6 +105,11 @@ impl Handle {
         self.commands.send(command).await.map_err(|_| Ended)
     }
 
+    /// Tells the lead to end, without waiting; one that is behind finds out when its senders end.
+    pub fn stop(&self) {
+        let _ = self.commands.try_send(Command::Stop);
+    }
+
     /// Asks and waits for the answer.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 //! publishes placement tables to proxies over gRPC. What is decided is decided in the pure crates;
 //! here are only sockets, the disk and the clock.
 
+// A problem document is built once for a refused request; boxing it would cost words, not time.
+#[allow(clippy::result_large_err)]
 pub mod api;
 pub mod clock;
 pub mod config;

@@ -88,7 +88,7 @@ impl Profiles {
     }
 
     /// Takes over what a plan made at `at_ms` found out about regret. Sessions it does not name had
-    /// none to add: their clock goes on too, so that later regret is not charged for the time before.
+    /// none to add: their clock goes on too, so that later regret is charged from then on only.
     pub fn regret(&mut self, regrets: &[(SessionKey, f32)], at_ms: u64) {
         for profile in self.by_key.values_mut().filter(|p| p.regret_ms < at_ms) {
             profile.regret_us = profile.regret_at(at_ms);

@@ -212,6 +212,13 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.signal();
+        self.lead.stop();
+    }
+}
+
 /// Runs control until TERM or INT and returns the process's exit code.
 #[must_use]
 pub fn run(settings: Settings) -> ExitCode {

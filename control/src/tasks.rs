@@ -46,9 +46,14 @@ impl Tasks {
         self.stop.subscribe()
     }
 
+    /// Tells every task to end.
+    pub fn signal(&self) {
+        self.stop.send_replace(true);
+    }
+
     /// Tells every task to end, waits for them at most this long, then drops those that stay.
     pub async fn stop(&self, patience: Duration) {
-        self.stop.send_replace(true);
+        self.signal();
         let mut running = std::mem::take(&mut *self.running.lock());
         let all = async { while running.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, all).await.is_err() {

@@ -175,7 +175,8 @@ pub async fn move_session(
         return Ok((StatusCode::OK, Json(answer)));
     }
     let (to, directive) = (&answer.to, answer.directive);
-    tracing::info!(target: "audit", by = caller.0, session = %key, to, directive, "moved a session");
+    let by = caller.0;
+    tracing::info!(target: "audit", by, session = %key, to, directive, "moved a session");
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }
 

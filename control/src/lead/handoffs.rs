@@ -20,12 +20,17 @@ use crate::journal::{EndRow, Entry, FiguresRow, HistoryRow, Recovered, Release};
 const REST_MS: u64 = 30_000;
 /// And by something that someone has to change.
 const REST_LONG_MS: u64 = 600_000;
+/// A claim told this often, and shown by a table every proxy acknowledged, has reached its gate:
+/// one that owns the session already has nothing to answer.
+const CLAIMS_ENOUGH: u32 = 3;
 
 /// A session whose handoff is pending, or whose former owner is still to be released.
 pub(super) struct Held {
     authority: Authority,
     /// The table that shows the commit.
     shown: Option<Version>,
+    /// How often its claim was told to an attached proxy.
+    claims: u32,
     /// Why the proxy undid it, if it said so.
     undone: Option<(UndoneReason, String)>,
     issued_ms: u64,
@@ -53,6 +58,7 @@ pub(super) fn take_up(
         let held = Held {
             authority: Authority::new(*record, patience, from_ms),
             shown: None,
+            claims: 0,
             undone: None,
             issued_ms: 0,
         };
@@ -94,7 +100,7 @@ impl Lead {
                 continue;
             };
             self.next_directive += 1;
-            let held = Held { authority, shown: None, undone: None, issued_ms: now_ms };
+            let held = Held { authority, shown: None, claims: 0, undone: None, issued_ms: now_ms };
             self.handoffs.insert(directive.key, held);
             issued.push(directive);
         }
@@ -159,17 +165,23 @@ impl Lead {
                 None,
                 ToProxy::FenceQuery { directive: *directive, incarnation: *to_incarnation },
             ),
-            Message::Own { directive, incarnation, epoch, from } => self.send(
-                None,
-                ToProxy::Own {
-                    key,
-                    zone,
-                    incarnation: *incarnation,
-                    epoch: *epoch,
-                    keep: *from == homing_session::gate::StartFrom::Retained,
-                    directive: *directive,
-                },
-            ),
+            Message::Own { directive, incarnation, epoch, from } => {
+                let attached = self.shared.roll.oldest_acked().is_some();
+                if let Some(held) = self.handoffs.get_mut(&key) {
+                    held.claims += u32::from(attached);
+                }
+                self.send(
+                    None,
+                    ToProxy::Own {
+                        key,
+                        zone,
+                        incarnation: *incarnation,
+                        epoch: *epoch,
+                        keep: *from == homing_session::gate::StartFrom::Retained,
+                        directive: *directive,
+                    },
+                );
+            }
             Message::Release { epoch, .. } => {
                 let release = Release { directive: last.0, epoch: epoch.0 };
                 self.release(key, release);
@@ -218,8 +230,7 @@ impl Lead {
                     UndoneReason::GateLost,
                     "it did not get on, and its target will not take it any more".to_owned(),
                 ));
-                let rest = if why.is_transient() { REST_MS } else { REST_LONG_MS };
-                self.rests.insert(key, now_ms + rest);
+                self.rest(key, why, now_ms);
                 EndRow::Undone { why: why.name().to_owned(), detail }
             }
         };
@@ -289,7 +300,7 @@ impl Lead {
     fn activated(&mut self, activated: Activated, now_ms: u64) {
         let Activated { directive, key, zone, epoch, .. } = activated;
         if self.key_of(directive) != Some(key) {
-            // Not one of ours, or one that ended: what the gate says of its home counts all the same.
+            // Not one of ours, or one that ended: the gate's word on its home counts.
             self.residence(key, Home { zone, epoch }, now_ms);
             return;
         }
@@ -302,20 +313,7 @@ impl Lead {
         if self.key_of(directive) == Some(key) {
             self.outcome_of_open(directive, key, &end, now_ms);
         }
-        if let OutcomeEnd::Completed(figures) = end {
-            self.figures(
-                directive,
-                key,
-                FiguresRow {
-                    pause_us: figures.pause_us,
-                    held: figures.held,
-                    state_bytes: figures.state_bytes,
-                    cut_bytes: figures.cut_bytes,
-                    rounds: figures.rounds,
-                    total_us: figures.total_us,
-                },
-            );
-        }
+        self.add_word(directive, key, &end, now_ms);
         self.send(Some(proxy), ToProxy::OutcomeTaken { directive });
     }
 
@@ -346,38 +344,54 @@ impl Lead {
         self.tell(key, Event::Heard(message), now_ms);
     }
 
-    /// Adds what the proxy measured to a completed handoff's place in the history.
-    fn figures(&mut self, directive: DirectiveId, key: SessionKey, figures: FiguresRow) {
+    /// Adds what the proxy tells of an end to its place in the history: what a completed handoff
+    /// measured, why one was undone that was taken back before the proxy said why.
+    fn add_word(&mut self, directive: DirectiveId, key: SessionKey, end: &OutcomeEnd, now_ms: u64) {
         let found = match self.ended.get(&directive) {
             Some(found) => Some(found.clone()),
             None => self.shared.journal.history_of(directive).ok().flatten(),
         };
-        let Some((seq, mut row)) = found else {
+        let Some((seq, mut row)) = found.filter(|(_, row)| row.session == key.to_string()) else {
             return;
         };
-        if row.session != key.to_string() || !matches!(row.end, EndRow::Completed { .. }) {
-            return;
-        }
-        row.end = EndRow::Completed { figures: Some(figures) };
+        row.end = match (end, &row.end) {
+            (OutcomeEnd::Completed(figures), EndRow::Completed { .. }) => EndRow::Completed {
+                figures: Some(FiguresRow {
+                    pause_us: figures.pause_us,
+                    held: figures.held,
+                    state_bytes: figures.state_bytes,
+                    cut_bytes: figures.cut_bytes,
+                    rounds: figures.rounds,
+                    total_us: figures.total_us,
+                }),
+            },
+            (OutcomeEnd::Undone { why, detail }, EndRow::Undone { .. }) => {
+                self.rest(key, *why, now_ms);
+                EndRow::Undone { why: why.name().to_owned(), detail: detail.clone() }
+            }
+            // The authority's record decides how it ended, not the report of it.
+            _ => return,
+        };
         self.out.entries.push(Entry::History(seq, row.clone()));
         self.ended.insert(directive, (seq, row));
+    }
+
+    /// Leaves a session in peace after an undone handoff.
+    fn rest(&mut self, key: SessionKey, why: UndoneReason, now_ms: u64) {
+        let rest_ms = if why.is_transient() { REST_MS } else { REST_LONG_MS };
+        self.rests.insert(key, now_ms + rest_ms);
     }
 
     /// A gate says it owns a session: the answer to a claim, or a home given by the proxy's own
     /// authority, which becomes an exception. Only a higher epoch, or a first word, counts.
     pub(super) fn residence(&mut self, key: SessionKey, home: Home, now_ms: u64) {
-        if let Some(held) = self.handoffs.get(&key) {
-            let record = *held.authority.record();
-            let claimed = matches!(record.pending, Pending::Claim { .. })
-                && (record.owner, record.epoch) == (home.zone, home.epoch);
-            if claimed {
-                let message = Message::Owned { incarnation: Incarnation(0), epoch: home.epoch };
-                self.tell(key, Event::Heard(message), now_ms);
-                return;
+        let record = self.handoffs.get(&key).map(|held| *held.authority.record());
+        match record.map(|record| (record.pending, record)) {
+            Some((Pending::Claim { .. }, record)) if home.epoch >= record.epoch => {
+                self.tell(key, owned(record.epoch), now_ms);
             }
-            if record.pending != Pending::Settled {
-                return;
-            }
+            None | Some((Pending::Settled, _)) => {}
+            Some(_) => return,
         }
         let Some(table) = &self.table else {
             return;
@@ -406,6 +420,7 @@ impl Lead {
         let due: Vec<(SessionKey, Epoch)> = self
             .handoffs
             .iter()
+            .filter(|(_, held)| held.authority.record().pending == Pending::Settled)
             .filter(|(_, held)| held.shown.is_some_and(|shown| shown <= oldest))
             .map(|(key, held)| (*key, held.authority.record().epoch))
             .collect();
@@ -433,9 +448,29 @@ impl Lead {
             .filter(|(_, held)| held.authority.deadline().is_some_and(|at| at <= now_ms))
             .map(|(key, _)| *key)
             .collect();
+        let oldest = self.shared.roll.oldest_acked();
         for key in due {
-            self.tell(key, Event::Wake, now_ms);
+            let claimed = self.handoffs.get(&key).and_then(|held| held.claimed(oldest));
+            match claimed {
+                Some(epoch) => self.tell(key, owned(epoch), now_ms),
+                None => self.tell(key, Event::Wake, now_ms),
+            }
         }
+    }
+}
+
+/// The owner's word that it owns the session.
+fn owned(epoch: Epoch) -> Event {
+    Event::Heard(Message::Owned { incarnation: Incarnation(0), epoch })
+}
+
+impl Held {
+    /// The epoch of a claim that needs no more answer: see [`CLAIMS_ENOUGH`].
+    fn claimed(&self, oldest: Option<Version>) -> Option<Epoch> {
+        let record = self.authority.record();
+        let pending = matches!(record.pending, Pending::Claim { .. });
+        let shown = self.shown.is_some_and(|shown| oldest.is_some_and(|oldest| shown <= oldest));
+        (pending && shown && self.claims >= CLAIMS_ENOUGH).then_some(record.epoch)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A round, each second: write what records changed, let handoffs look again, settle what waits,
 //! and have a plan made. The plan is made by the planner's own thread from a copy, so that neither
-//! the API nor a link waits for it; what it found is checked again against the table of that moment.
+//! the API nor a link waits for it; what it found is checked again against the newest table.
 
 use std::{collections::BTreeSet, sync::Arc};
 

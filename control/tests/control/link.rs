@@ -73,7 +73,7 @@ async fn a_proxy_gets_the_table_then_deltas_one_at_a_time() {
         proxies["proxies"][0]["behind"] == 0
     })
     .await;
-    // Back with what it holds, it is sent nothing; with something else under that number, the whole.
+    // Back with what it holds, it is sent nothing; with another under that number, the whole.
     let table = proxy.table.clone().unwrap();
     let mut again = Proxy::attach(control.link, hello("edge-1", 8, Some(&table))).await.unwrap();
     assert!(again.is_quiet().await);
@@ -258,6 +258,41 @@ async fn an_undone_move_is_taken_back_one_epoch_higher() {
     let ended = get(control.api, &format!("/v1/directives/{}", directive.id)).await.json();
     assert_eq!((&ended["state"], &ended["why"]), (&"undone".into(), &"import_refused".into()));
     assert_eq!(ended["detail"], "oregon said 507");
+    control.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_the_proxy_took_back_itself_is_told_with_its_reason_and_can_be_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start(folder.path()).await;
+    push(control.api, None, DOCUMENT).await;
+    let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
+    proxy.update().await;
+    proxy.ack().await;
+    let home = proxy.table.as_ref().unwrap().home(KEY).zone;
+    let body = format!(r#"{{"zone":"{}"}}"#, other(home).1);
+    let path = format!("/v1/sessions/{KEY}/move");
+    post(control.api, &path, &body).await;
+    proxy.until(|table| !table.directives().is_empty()).await;
+    let directive = proxy.table.as_ref().unwrap().directives().values().next().unwrap().clone();
+    let (id, incarnation) = (directive.id, directive.to_incarnation);
+    proxy.say(FromProxy::Fenced { directive: id, incarnation }).await;
+    let undone =
+        OutcomeEnd::Undone { why: UndoneReason::StateTooLarge, detail: "17 MiB".to_owned() };
+    proxy.say(FromProxy::Outcome(Outcome { directive: id, key: KEY, end: undone, at_ms: 1 })).await;
+    proxy.until(|table| table.directives().is_empty()).await;
+    eventually("the reason is told", async || {
+        get(control.api, &format!("/v1/directives/{id}")).await.json()["why"] == "state_too_large"
+    })
+    .await;
+    // The gate owns the session already and has nothing to answer to the claim.
+    let api = control.api;
+    let again = tokio::spawn(async move {
+        eventually("it can be tried again", async || post(api, &path, &body).await.status == 202)
+            .await;
+    });
+    proxy.until(|table| !table.directives().is_empty()).await;
+    again.await.unwrap();
     control.shutdown().await;
 }
 

@@ -20,13 +20,13 @@ impl Drop for Process {
 }
 
 fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
 }
 
 async fn run(config: &Path, api: SocketAddr) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_homing-control"));
-    let child = command.arg(config).stderr(Stdio::null()).spawn().unwrap();
+    let child = command.arg(config).stderr(Stdio::null()).spawn().expect("it starts");
     let process = Process(child);
     for _ in 0..200 {
         if tokio::net::TcpStream::connect(api).await.is_ok() {
@@ -43,7 +43,7 @@ fn configure(folder: &Path) -> (std::path::PathBuf, SocketAddr, SocketAddr) {
     let text = format!(
         "api: {{ address: '{api}' }}\nlink: {{ address: '{link}' }}\ndata_dir: data\nround: 100ms\n"
     );
-    std::fs::write(&config, text).unwrap();
+    std::fs::write(&config, text).expect("it is written");
     (config, api, link)
 }
 
@@ -61,7 +61,8 @@ async fn killed_at_any_moment_it_comes_back_with_what_it_acknowledged() {
         proxy.ack().await;
         let zones = ["paris", "oregon"];
         for n in 0..5_u64 {
-            let path = format!("/v1/sessions/{:032x}/move", (turn << 100) + n + 1);
+            let path =
+                format!("/v1/sessions/{:032x}/move", u128::from(turn) << 100 | u128::from(n + 1));
             for zone in zones {
                 let asked = post(api, &path, &format!(r#"{{"zone":"{zone}"}}"#)).await;
                 seen += u64::from(asked.status == 202);

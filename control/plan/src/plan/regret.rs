@@ -1,5 +1,5 @@
 //! Moves that pay: a session gathers regret while another zone would serve it better, and moves
-//! when the regret has paid for the move (ski rental: at most twice the cost of knowing the future).
+//! when the regret has paid for the move (ski rental: at most twice the cost of foresight).
 
 use homing_wire::{Intake, MoveReason, ZoneId};
 

@@ -233,7 +233,10 @@ fn two_equal_zones_near_their_capacity_do_not_trade_sessions() {
     assert_eq!(moved, 0);
 }
 
-fn worlds() -> impl Strategy<Value = (Vec<(u64, u8)>, Vec<Vec<u32>>, Vec<(u8, u16)>, u64)> {
+/// Zones (capacity, intake), places, sessions (zone, place) and a seed.
+type Parts = (Vec<(u64, u8)>, Vec<Vec<u32>>, Vec<(u8, u16)>, u64);
+
+fn worlds() -> impl Strategy<Value = Parts> {
     let zone = (0_u64..12, 0_u8..3);
     let zones = proptest::collection::vec(zone, 2..5);
     (zones, 1_usize..4, any::<u64>()).prop_flat_map(|(zones, places, seed)| {
