@@ -44,9 +44,11 @@ use crate::{
 };
 
 mod reload;
+mod running;
 mod signals;
 
 pub use reload::ReloadFault;
+pub use running::Running;
 pub use signals::run;
 
 /// Orders, reports and batches that may wait for whoever takes them.
@@ -95,22 +97,6 @@ pub enum StartFault {
 
 /// The data plane.
 pub struct Proxy;
-
-/// A proxy at work. Dropping it stops it at once.
-pub struct Running {
-    addresses: Vec<SocketAddr>,
-    admin: SocketAddr,
-    live: Arc<LiveTable>,
-    gates: Arc<Gates>,
-    outcomes: Arc<Outcomes>,
-    leaving: Arc<Leaving>,
-    reloading: reload::Reloading,
-    file: TableFile,
-    edge_done: tokio::sync::watch::Receiver<bool>,
-    writer: Option<Writer>,
-    side: Option<Runtime>,
-    edge: Option<Runtime>,
-}
 
 impl Proxy {
     /// Starts everything and returns once all sockets are bound.
@@ -241,31 +227,14 @@ impl Assembly {
         let side = runtime("homing-side", SIDE_THREADS)?;
         let edge = runtime("homing-edge", settings.limits.threads)?;
 
-        let (orders, stores, under_way, attached) = self.start_side(&side, &settings);
+        let side_parts = self.start_side(&side, &settings);
         spawn(&side, "endpoint checks", endpoints::checks::keep(Arc::clone(&self.pool)));
         spawn(&side, "zone views", Arc::clone(&views).keep());
 
-        let admin_parts = AdminParts {
-            name: settings.name.clone(),
-            live: Arc::clone(&self.live),
-            gates: Arc::clone(&self.gates),
-            views: Arc::clone(&views),
-            stores,
-            outcomes: Arc::clone(&self.outcomes),
-            orders: orders.clone(),
-            leaving: Arc::clone(&leaving),
-            attached,
-            under_way,
-            token: settings.admin.token.clone(),
-        };
-        let exposition = Exposition::new(
-            &self.metrics,
-            Arc::clone(&self.recorder),
-            Arc::clone(&self.live),
-            Arc::new(admin_parts.clone()),
-        );
+        let parts = self.admin_parts(&settings, &views, &leaving, &side_parts);
         let (admin_socket, admin) = admin_socket;
-        spawn(&side, "admin", admin::serve(admin_socket, admin_parts, Arc::new(exposition)));
+        self.start_admin(&side, admin_socket, parts);
+        let orders = side_parts.orders;
 
         let reloading = reload::Reloading {
             settings: ArcSwap::from_pointee(settings),
@@ -302,6 +271,38 @@ impl Assembly {
             side: Some(side),
             edge: Some(edge),
         })
+    }
+
+    fn admin_parts(
+        &self,
+        settings: &Settings,
+        views: &Arc<ZoneViews>,
+        leaving: &Arc<Leaving>,
+        side: &SideParts,
+    ) -> AdminParts {
+        AdminParts {
+            name: settings.name.clone(),
+            live: Arc::clone(&self.live),
+            gates: Arc::clone(&self.gates),
+            views: Arc::clone(views),
+            stores: Arc::clone(&side.stores),
+            outcomes: Arc::clone(&self.outcomes),
+            orders: side.orders.clone(),
+            leaving: Arc::clone(leaving),
+            attached: side.attached.clone(),
+            under_way: Arc::clone(&side.under_way),
+            token: settings.admin.token.clone(),
+        }
+    }
+
+    fn start_admin(&self, side: &Runtime, socket: TcpListener, parts: AdminParts) {
+        let exposition = Exposition::new(
+            &self.metrics,
+            Arc::clone(&self.recorder),
+            Arc::clone(&self.live),
+            Arc::new(parts.clone()),
+        );
+        spawn(side, "admin", admin::serve(socket, parts, Arc::new(exposition)));
     }
 
     /// Handoffs, the authority or the link to it, records, the table on disk.
@@ -368,12 +369,17 @@ impl Assembly {
             }
         };
         spawn(side, "shipper", shipper.run());
-        (orders, stores, under_way, attached)
+        SideParts { orders, stores, under_way, attached }
     }
 }
 
-type SideParts =
-    (Option<mpsc::Sender<Order>>, Arc<Stores>, Arc<AtomicU64>, Option<Arc<AtomicBool>>);
+/// What the admin listener needs of the tasks at the side.
+struct SideParts {
+    orders: Option<mpsc::Sender<Order>>,
+    stores: Arc<Stores>,
+    under_way: Arc<AtomicU64>,
+    attached: Option<Arc<AtomicBool>>,
+}
 
 async fn report_homes(homes: Vec<(SessionKey, Home)>, reports: mpsc::Sender<Report>) {
     for (key, home) in homes {
@@ -464,94 +470,4 @@ fn listen_settings(settings: &Settings) -> Vec<ListenSettings> {
         limits,
     };
     settings.listen.iter().map(one).collect()
-}
-
-impl Running {
-    /// Where clients are taken in, in the order of the settings, with the ports they got.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// Where operators are answered.
-    #[must_use]
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin
-    }
-
-    /// The table in force.
-    #[must_use]
-    pub fn live(&self) -> &Arc<LiveTable> {
-        &self.live
-    }
-
-    /// The gates.
-    #[must_use]
-    pub fn gates(&self) -> &Arc<Gates> {
-        &self.gates
-    }
-
-    /// What became of directives.
-    #[must_use]
-    pub fn outcomes(&self) -> &Arc<Outcomes> {
-        &self.outcomes
-    }
-
-    /// Whether and how far it is leaving.
-    #[must_use]
-    pub fn leaving(&self) -> &Arc<Leaving> {
-        &self.leaving
-    }
-
-    /// Puts new settings in force as far as that is possible without a restart. Returns what
-    /// changed and what waits for a restart, in words.
-    ///
-    /// # Errors
-    /// Everything stays as it was.
-    pub async fn reload(&self, settings: Settings) -> Result<Vec<String>, ReloadFault> {
-        self.reloading.reload(settings).await
-    }
-
-    /// Counts a reload whose file could not even be read.
-    fn reload_refused(&self) {
-        self.reloading.metrics.reloads_refused.inc();
-    }
-
-    /// Leaves gently: not ready, then no new connections, then what is under way may end.
-    pub async fn drain(&self) {
-        let mut done = self.edge_done.clone();
-        let idle = async move {
-            // Without a sender the edge has ended as well.
-            let _ = done.wait_for(|done| *done).await;
-        };
-        self.leaving.leave(idle).await;
-    }
-
-    /// Stops at once and waits for what must be on disk.
-    pub fn stop(mut self) {
-        self.halt();
-    }
-
-    fn halt(&mut self) {
-        self.leaving.stop();
-        // Not joined: a runtime may not be waited for inside another, and tests live in one.
-        for runtime in [self.edge.take(), self.side.take()].into_iter().flatten() {
-            runtime.shutdown_background();
-        }
-        let live = self.live.load_full();
-        if !live.is_void()
-            && let Err(error) = self.file.save(&live.table)
-        {
-            tracing::error!(%error, "the last table could not be stored");
-        }
-        drop(self.writer.take());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.edge.is_some() {
-            self.halt();
-        }
-    }
 }
