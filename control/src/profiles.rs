@@ -34,12 +34,6 @@ impl Profiles {
         }
     }
 
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
     /// What is known of a session.
     #[must_use]
     pub fn get(&self, key: SessionKey) -> Option<&Profile> {
