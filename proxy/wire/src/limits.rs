@@ -40,7 +40,8 @@ const _: () = {
     assert!(ZONES_MAX < u8::MAX as usize);
     assert!(BUCKETS == u16::MAX as usize + 1);
     assert!(CHUNK_BYTES_MAX < MESSAGE_BYTES_MAX);
-    assert!(SERVICES_MAX < u16::MAX as usize && PLACES_MAX < u16::MAX as usize);
+    assert!(SERVICES_MAX < u16::MAX as usize);
+    assert!(PLACES_MAX < u16::MAX as usize);
     // An activity is at most about 100 bytes on the wire.
     assert!(ACTIVITIES_PER_BATCH_MAX * 100 < MESSAGE_BYTES_MAX);
 };
