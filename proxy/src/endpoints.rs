@@ -1,28 +1,37 @@
 //! Endpoints as the process knows them: one cell an address, shared by every table that names it,
-//! so that a swap forgets no health; and the sets compiled from a table, by service and zone.
+//! so that a swap forgets no health. What health means and how retries are bounded is decided in
+//! `homing_session::health`; here it is kept where all threads reach it.
 
 use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
-use homing_wire::{
-    Endpoint, HealthCheck, ServiceId, SessionKey, UpstreamProtocol, ZoneId, table::Facts,
-};
+use homing_session::health::{EjectLimits, Fitness, Health, RetryBudget};
+use homing_wire::{Endpoint, HealthCheck, UpstreamProtocol};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
+
 pub mod checks;
-pub mod standing;
+mod sets;
 #[cfg(test)]
 mod tests;
 
-use standing::Standing;
+pub use sets::EndpointSets;
+
+/// Retries in a zone: half its requests and a few a second more, so that they can never double the
+/// load of a zone that fails because of load. The burst is what was under way to an endpoint at
+/// the moment it died.
+const RETRY_PERCENT: u32 = 50;
+const RETRIES_PER_SECOND: u32 = 20;
+const RETRIES_BURST: u32 = 2_000;
 
 /// Names an upstream: one address spoken to in two ways is two upstreams.
 type Name = (String, UpstreamProtocol);
@@ -31,6 +40,8 @@ type Name = (String, UpstreamProtocol);
 #[derive(Debug, Default)]
 pub struct EndpointPool {
     upstreams: DashMap<Name, Arc<Upstream>>,
+    /// By the zone's name.
+    retries: DashMap<String, Arc<Retries>>,
     changed: Arc<Notify>,
 }
 
@@ -43,11 +54,19 @@ pub struct Upstream {
     id: u64,
     address: ArcSwapOption<SocketAddr>,
     check: ArcSwapOption<HealthCheck>,
-    /// Whether it takes requests, for readers without the lock.
-    healthy: AtomicBool,
-    standing: Mutex<Standing>,
+    /// A [`Fitness`] as of the last result, check or tick, for readers without the lock.
+    fitness: AtomicU8,
+    health: Mutex<Health>,
     in_flight: AtomicU32,
     changed: Arc<Notify>,
+}
+
+/// The budget of one zone's retries, whatever table is in force.
+#[derive(Debug)]
+struct Retries {
+    /// First tries since the budget was last asked.
+    requests: AtomicU64,
+    budget: Mutex<RetryBudget>,
 }
 
 /// How a call to an upstream ended.
@@ -73,9 +92,10 @@ impl EndpointPool {
         self.upstreams.iter().map(|entry| Arc::clone(&entry)).collect()
     }
 
-    /// Forgets upstreams that no table in use names any more.
+    /// Forgets upstreams and zones that no table in use names any more.
     pub fn retain_used(&self) {
         self.upstreams.retain(|_, upstream| Arc::strong_count(upstream) > 1);
+        self.retries.retain(|_, retries| Arc::strong_count(retries) > 1);
     }
 
     fn upstream(&self, endpoint: &Endpoint) -> Arc<Upstream> {
@@ -84,6 +104,11 @@ impl EndpointPool {
         Arc::clone(&entry.or_insert_with(|| {
             Arc::new(Upstream::new(endpoint.clone(), Arc::clone(&self.changed)))
         }))
+    }
+
+    fn retries(&self, zone: &str) -> Arc<Retries> {
+        let entry = self.retries.entry(zone.to_owned());
+        Arc::clone(&entry.or_insert_with(|| Arc::new(Retries::new())))
     }
 }
 
@@ -94,11 +119,11 @@ impl Upstream {
         let id = xxhash_rust::xxh3::xxh3_64(endpoint.address.as_bytes());
         Self {
             id,
-            healthy: AtomicBool::new(address.is_some()),
+            fitness: AtomicU8::new(address.map_or(Fitness::Down, |_| Fitness::Up) as u8),
             address: ArcSwapOption::from(address.map(Arc::new)),
             endpoint,
             check: ArcSwapOption::empty(),
-            standing: Mutex::default(),
+            health: Mutex::default(),
             in_flight: AtomicU32::new(0),
             changed,
         }
@@ -117,10 +142,15 @@ impl Upstream {
         host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// Whether it takes requests.
+    /// What it is fit for. Down until its name is resolved.
     #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        self.healthy.load(Relaxed)
+    pub fn fitness(&self) -> Fitness {
+        match self.fitness.load(Relaxed) {
+            up if up == Fitness::Up as u8 => Fitness::Up,
+            suspect if suspect == Fitness::Suspect as u8 => Fitness::Suspect,
+            ejected if ejected == Fitness::Ejected as u8 => Fitness::Ejected,
+            _ => Fitness::Down,
+        }
     }
 
     /// Calls under way.
@@ -129,121 +159,58 @@ impl Upstream {
         self.in_flight.load(Relaxed)
     }
 
-    /// A call begins.
+    /// A call begins. [`EndpointSets::end`] ends it.
     pub fn begin(&self) {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    /// A call that was begun has ended.
-    pub fn end(&self, call: Call, now_ms: u64) {
-        self.in_flight.fetch_sub(1, Relaxed);
-        match call {
-            Call::Dropped => {}
-            Call::Answered => self.note(|standing| standing.called(true, now_ms)),
-            Call::Failed => self.note(|standing| standing.called(false, now_ms)),
-        }
+    /// Lets time pass, and takes in a name that was resolved.
+    fn tick(&self, now_ms: u64) {
+        self.note(now_ms, |_| {});
     }
 
-    /// Changes the standing and, if that changes whether it takes requests, tells whoever waits.
-    fn note(&self, change: impl FnOnce(&mut Standing)) {
-        let mut standing = self.standing.lock();
-        change(&mut standing);
-        let healthy = standing.is_healthy() && self.address.load().is_some();
-        drop(standing);
-        if self.healthy.swap(healthy, Relaxed) != healthy {
-            tracing::info!(endpoint = %self.endpoint.address, healthy, "endpoint health changed");
+    /// A check has ended.
+    fn checked(&self, passed: bool, check: &HealthCheck, now_ms: u64) {
+        self.note(now_ms, |health| {
+            health.on_check(passed, check, now_ms);
+        });
+    }
+
+    fn called(&self, ok: bool, may_eject: bool, now_ms: u64) {
+        self.note(now_ms, |health| {
+            health.on_request(ok, may_eject, &EjectLimits::default(), now_ms);
+        });
+    }
+
+    /// Changes the health and, if that changes what it is fit for, tells whoever waits.
+    fn note(&self, now_ms: u64, change: impl FnOnce(&mut Health)) {
+        let mut health = self.health.lock();
+        change(&mut health);
+        let fitness = match self.address.load().is_some() {
+            true => health.fitness(now_ms),
+            false => Fitness::Down,
+        };
+        // Under the lock, so that the last one in is the last one to be right.
+        let before = self.fitness.swap(fitness as u8, Relaxed);
+        drop(health);
+        if before != fitness as u8 {
+            tracing::info!(endpoint = %self.endpoint.address, ?fitness, "endpoint health changed");
             self.changed.notify_one();
         }
     }
 }
 
-/// The endpoints of a table, by service and zone.
-#[derive(Debug)]
-pub struct EndpointSets {
-    /// By service index, then zone index.
-    sets: Vec<Vec<Set>>,
-}
-
-/// One service's endpoints in one zone.
-type Set = Arc<[(Arc<Upstream>, u16)]>;
-
-impl EndpointSets {
-    /// Compiles a table's endpoints over the process's upstreams. An upstream that several
-    /// services share is checked as the first of them with a check says.
-    #[must_use]
-    pub fn compile(facts: &Facts, pool: &EndpointPool) -> Self {
-        let set = |endpoints: &[Endpoint]| -> Set {
-            endpoints.iter().map(|one| (pool.upstream(one), one.weight)).collect()
-        };
-        let shared: Vec<Set> = facts.zones.iter().map(|zone| set(&zone.endpoints)).collect();
-        let mut checks = std::collections::HashMap::new();
-        let mut sets = Vec::with_capacity(facts.services.len());
-        for service in &facts.services {
-            let mut zones = shared.clone();
-            for (zone, endpoints) in &service.endpoints {
-                if let Some(own) = zones.get_mut(zone.index()) {
-                    *own = set(endpoints);
-                }
-            }
-            for (upstream, _) in zones.iter().flat_map(|set| set.iter()) {
-                let check = checks.entry(Arc::as_ptr(upstream)).or_insert((upstream.clone(), None));
-                if check.1.is_none() {
-                    check.1.clone_from(&service.health);
-                }
-            }
-            sets.push(zones);
-        }
-        for (upstream, check) in checks.into_values() {
-            upstream.check.store(check.map(Arc::new));
-        }
-        Self { sets }
+impl Retries {
+    fn new() -> Self {
+        let now_ms = Clock::process().now_ms();
+        let budget = RetryBudget::new(RETRY_PERCENT, RETRIES_PER_SECOND, RETRIES_BURST, now_ms);
+        Self { requests: AtomicU64::new(0), budget: Mutex::new(budget) }
     }
 
-    fn set(&self, service: ServiceId, zone: ZoneId) -> &[(Arc<Upstream>, u16)] {
-        let zones = self.sets.get(service.index());
-        zones.and_then(|zones| zones.get(zone.index())).map(|set| &**set).unwrap_or_default()
+    /// Takes one retry out of the budget, if there is one.
+    fn take(&self, now_ms: u64) -> bool {
+        let mut budget = self.budget.lock();
+        budget.on_requests(self.requests.swap(0, Relaxed));
+        budget.take(now_ms)
     }
-
-    /// Whether any endpoint of the service in the zone takes requests.
-    #[must_use]
-    pub fn any_healthy(&self, service: ServiceId, zone: ZoneId) -> bool {
-        self.set(service, zone).iter().any(|(upstream, _)| upstream.is_healthy())
-    }
-
-    /// The endpoint of a session in a zone: by weighted rendezvous over those that take requests
-    /// and were not tried. The same session gets the same endpoint for as long as that is so.
-    #[must_use]
-    pub fn pick(
-        &self,
-        service: ServiceId,
-        zone: ZoneId,
-        key: SessionKey,
-        tried: &[Arc<Upstream>],
-    ) -> Option<Arc<Upstream>> {
-        let untried =
-            |upstream: &Arc<Upstream>| !tried.iter().any(|known| Arc::ptr_eq(known, upstream));
-        let mut best: Option<(f64, &Arc<Upstream>)> = None;
-        for (upstream, weight) in self.set(service, zone) {
-            if !upstream.is_healthy() || !untried(upstream) {
-                continue;
-            }
-            let score = score(key.low64(), upstream.id, *weight);
-            if best.is_none_or(|(known, _)| score > known) {
-                best = Some((score, upstream));
-            }
-        }
-        best.map(|(_, upstream)| Arc::clone(upstream))
-    }
-}
-
-/// The highest score wins a key with a probability in proportion to its weight.
-fn score(key: u64, upstream: u64, weight: u16) -> f64 {
-    // The finalizer of MurmurHash3: every bit of the key and the upstream moves every bit.
-    let mut mixed = key ^ upstream.rotate_left(32);
-    mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    mixed ^= mixed >> 33;
-    // In (0, 1), so that the logarithm is finite and negative.
-    let uniform = ((mixed >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    f64::from(weight) / -uniform.ln()
 }

@@ -27,7 +27,8 @@ pub struct EjectLimits {
     pub success_permille_min: u16,
     /// The share counts from this many results on.
     pub results_min: u16,
-    /// Length of the first ejection; each further one soon after doubles it.
+    /// Length of the first ejection; each further one soon after doubles it. After it the endpoint
+    /// is on trial: one more failure ejects it again.
     pub eject_ms: u64,
     /// Longest ejection.
     pub eject_ms_max: u64,
@@ -38,11 +39,11 @@ pub struct EjectLimits {
 impl Default for EjectLimits {
     fn default() -> Self {
         Self {
-            failures_in_row: 5,
+            failures_in_row: 3,
             success_permille_min: 500,
             results_min: 32,
-            eject_ms: 10_000,
-            eject_ms_max: 300_000,
+            eject_ms: 1_000,
+            eject_ms_max: 30_000,
             share_percent_max: 50,
         }
     }
@@ -67,12 +68,38 @@ pub enum Change {
         /// Milliseconds on the clock of `now_ms`.
         until_ms: u64,
     },
-    /// It would be ejected, but too many are.
-    Spared,
+    /// It would be ejected, but too many are: it stays in use and is [`Fitness::Suspect`].
+    Spared {
+        /// Unless a request succeeds before. Milliseconds on the clock of `now_ms`.
+        until_ms: u64,
+    },
     /// Checks find it healthy again.
     Up,
     /// Checks find it unhealthy.
     Down,
+}
+
+/// What an endpoint is fit for, the best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fitness {
+    /// Everything.
+    #[default]
+    Up,
+    /// It is used because too many others are ejected; nobody should be sent there who has a
+    /// choice.
+    Suspect,
+    /// Ejected: to be used only if there is no other.
+    Ejected,
+    /// Checks find it unhealthy.
+    Down,
+}
+
+impl Fitness {
+    /// Whether it is to be used before others that are not.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        self <= Self::Suspect
+    }
 }
 
 /// One endpoint's health.
@@ -86,6 +113,8 @@ pub struct Health {
     ejections: u32,
     ejected_from_ms: u64,
     ejected_until_ms: u64,
+    /// That time is spent in use: it was spared.
+    spared: bool,
     checked_down: bool,
     /// Checks in a row that contradict `checked_down`.
     contradictions: u8,
@@ -101,6 +130,7 @@ impl Default for Health {
             ejections: 0,
             ejected_from_ms: 0,
             ejected_until_ms: 0,
+            spared: false,
             checked_down: false,
             contradictions: 0,
         }
@@ -108,22 +138,21 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Whether it is fit to be used.
+    /// What it is fit for.
     #[must_use]
-    pub fn is_up(&self, now_ms: u64) -> bool {
-        !self.checked_down && !self.is_ejected(now_ms)
+    pub fn fitness(&self, now_ms: u64) -> Fitness {
+        match now_ms < self.ejected_until_ms {
+            _ if self.checked_down => Fitness::Down,
+            true if self.spared => Fitness::Suspect,
+            true => Fitness::Ejected,
+            false => Fitness::Up,
+        }
     }
 
-    /// Whether it is ejected.
+    /// Whether it is ejected, whatever checks say.
     #[must_use]
     pub fn is_ejected(&self, now_ms: u64) -> bool {
-        now_ms < self.ejected_until_ms
-    }
-
-    /// Whether checks find it unhealthy.
-    #[must_use]
-    pub fn is_checked_down(&self) -> bool {
-        self.checked_down
+        now_ms < self.ejected_until_ms && !self.spared
     }
 
     /// The moving share of successful requests, in thousandths.
@@ -144,6 +173,10 @@ impl Health {
         if self.is_ejected(now_ms) {
             return Change::None;
         }
+        let suspect = now_ms < self.ejected_until_ms;
+        if ok && suspect {
+            self.ejected_until_ms = now_ms;
+        }
         let goal = if ok { i32::from(FULL) } else { 0 };
         let success = i32::from(self.success);
         // Rounded away from where it is, so that it arrives at either end.
@@ -155,10 +188,11 @@ impl Health {
         if ok || !self.is_bad(limits) {
             return Change::None;
         }
-        if !may_eject {
-            return Change::Spared;
+        match (may_eject, suspect) {
+            (false, true) => Change::None,
+            (false, false) => Change::Spared { until_ms: self.eject(false, limits, now_ms) },
+            (true, _) => Change::Ejected { until_ms: self.eject(true, limits, now_ms) },
         }
-        self.eject(limits, now_ms)
     }
 
     fn is_bad(&self, limits: &EjectLimits) -> bool {
@@ -167,7 +201,8 @@ impl Health {
                 && self.success_permille() < limits.success_permille_min)
     }
 
-    fn eject(&mut self, limits: &EjectLimits, now_ms: u64) -> Change {
+    /// Returns until when.
+    fn eject(&mut self, out: bool, limits: &EjectLimits, now_ms: u64) -> u64 {
         let last_ms = self.ejected_until_ms.saturating_sub(self.ejected_from_ms);
         let served_ms = now_ms.saturating_sub(self.ejected_until_ms);
         // Twice as long in service as it was out: what was wrong is taken to be mended.
@@ -176,10 +211,12 @@ impl Health {
         let length_ms = limits.eject_ms.saturating_mul(1 << self.ejections);
         self.ejected_from_ms = now_ms;
         self.ejected_until_ms = now_ms.saturating_add(length_ms.min(limits.eject_ms_max));
+        self.spared = !out;
         self.success = FULL;
         self.results = 0;
-        self.failures_in_row = 0;
-        Change::Ejected { until_ms: self.ejected_until_ms }
+        // On trial: one more failure is enough.
+        self.failures_in_row = limits.failures_in_row.saturating_sub(1);
+        self.ejected_until_ms
     }
 
     /// Takes in the result of an active check. An endpoint that recovers by its checks is also let

@@ -96,11 +96,11 @@ pub enum SteerReason {
     Hint,
     /// It has no home yet, or no state there, and this zone costs least.
     Nearest,
-    /// It lives there; the zone is full or draining, and it stays until it is handed over.
+    /// It lives there; the zone is full, draining or failing, and it stays until it is handed over.
     Kept,
     /// It lives there without state; the zone is full, but its affinity holds it.
     Held,
-    /// It has no state yet, and its home is full, draining, closed or without endpoints.
+    /// It has no state yet, and its home is full, draining, failing, closed or without endpoints.
     Spilled,
 }
 
@@ -167,7 +167,7 @@ pub fn steer(
             let (home, reason) = home_of(placement.home(key), hint);
             let kept = match view.standing(home.zone, subject.service) {
                 Pressure::None => reason,
-                Pressure::Full | Pressure::Draining => SteerReason::Kept,
+                Pressure::Full | Pressure::Draining | Pressure::Failing => SteerReason::Kept,
                 Pressure::Closed => return Err(Unavailable::HomeClosed(home.zone)),
                 Pressure::Down => return Err(Unavailable::HomeDown(home.zone)),
             };
@@ -196,6 +196,7 @@ pub(crate) enum Pressure {
     Down,
     Draining,
     Full,
+    Failing,
     None,
 }
 
@@ -208,6 +209,7 @@ impl ZoneView {
             Some(_) if self.is_down(zone, service) => Pressure::Down,
             Some(state) if state.intake == Intake::Draining => Pressure::Draining,
             Some(state) if state.is_full() => Pressure::Full,
+            Some(_) if self.is_failing(zone, service) => Pressure::Failing,
             Some(_) => Pressure::None,
         }
     }
@@ -237,7 +239,8 @@ fn claim(view: &ZoneView, subject: &Subject, home: Home, seed: u64) -> Choice {
     }
 }
 
-/// The zone that costs least among those that take the session, and the next three.
+/// The zone that costs least among those that take the session, and the next three. Where all that
+/// would take it fail, one of them is tried: nothing else would find them well again.
 fn nearest(
     view: &ZoneView,
     subject: &Subject,
@@ -245,13 +248,17 @@ fn nearest(
     reason: SteerReason,
     seed: u64,
 ) -> Result<Choice, Unavailable> {
-    let mut ranking = Ranking::default();
-    for index in 0..view.zones.len() {
-        let zone = ZoneId(index as u8);
-        if view.standing(zone, subject.service) == Pressure::None {
-            ranking.insert(zone, cost::terms(view, zone, subject.place, seed).total_us());
+    let rank = |pressure| {
+        let mut ranking = Ranking::default();
+        for index in 0..view.zones.len() {
+            let zone = ZoneId(index as u8);
+            if view.standing(zone, subject.service) == pressure {
+                ranking.insert(zone, cost::terms(view, zone, subject.place, seed).total_us());
+            }
         }
-    }
-    let (zone, fallbacks) = ranking.finish().ok_or(Unavailable::NoZone)?;
+        ranking.finish()
+    };
+    let (zone, fallbacks) =
+        rank(Pressure::None).or_else(|| rank(Pressure::Failing)).ok_or(Unavailable::NoZone)?;
     Ok(Choice { zone, home, fallbacks, reason })
 }

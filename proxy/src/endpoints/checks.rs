@@ -54,7 +54,7 @@ pub async fn keep(pool: Arc<EndpointPool>) {
         }
         let (now, now_ms) = (Instant::now(), Clock::process().now_ms());
         for upstream in upstreams {
-            upstream.note(|standing| standing.tick(now_ms));
+            upstream.tick(now_ms);
             if under_way.len() >= UNDER_WAY_MAX {
                 break;
             }
@@ -86,7 +86,7 @@ async fn resolve(upstream: &Upstream) {
         Ok(Ok(mut addresses)) => {
             if let Some(address) = addresses.next() {
                 upstream.address.store(Some(Arc::new(address)));
-                upstream.note(|_| {});
+                upstream.tick(Clock::process().now_ms());
             }
         }
         // What was resolved before is believed on: a resolver's outage must not become ours.
@@ -99,7 +99,7 @@ async fn run(connector: &Connector, upstream: &Upstream, check: &HealthCheck) {
     let limit = Duration::from_millis(check.timeout_ms.into());
     let asked = tokio::time::timeout(limit, ask(connector, upstream, check)).await;
     let passed = matches!(asked, Ok(Ok(status)) if (200..300).contains(&status));
-    upstream.note(|standing| standing.checked(passed, check.fall, check.rise));
+    upstream.checked(passed, check, Clock::process().now_ms());
 }
 
 /// GETs the check's path on a connection of its own, since a kept one proves nothing about

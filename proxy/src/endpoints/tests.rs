@@ -1,6 +1,6 @@
 use homing_wire::{
-    Capacity, Intake, KeySource, LongLived, Match, Policy, Price, Service, SessionSource,
-    StateSpec, TrafficLimits, Zone,
+    Capacity, Intake, KeySource, LongLived, Match, Policy, Price, Service, ServiceId, SessionKey,
+    SessionSource, StateSpec, TrafficLimits, Zone, ZoneId, table::Facts,
 };
 
 use super::*;
@@ -43,6 +43,14 @@ fn pick(sets: &EndpointSets, key: u128, tried: &[Arc<Upstream>]) -> Option<Arc<U
     sets.pick(ServiceId(0), ZoneId(0), key, tried)
 }
 
+/// Lets `times` calls to an upstream fail, at 0 ms.
+fn fail(sets: &EndpointSets, upstream: &Upstream, times: u32) {
+    for _ in 0..times {
+        upstream.begin();
+        sets.end(ServiceId(0), ZoneId(0), upstream, Call::Failed, 0);
+    }
+}
+
 #[test]
 fn sessions_stick_and_spread_by_weight() {
     let pool = EndpointPool::default();
@@ -63,11 +71,8 @@ fn one_that_leaves_moves_its_own_sessions_only() {
     let sets = EndpointSets::compile(&facts(three), &pool);
     let before: Vec<_> = (0..1_000).map(|key| pick(&sets, key, &[]).unwrap()).collect();
     let gone = Arc::clone(&before[0]);
-    for _ in 0..3 {
-        gone.begin();
-        gone.end(Call::Failed, 0);
-    }
-    assert!(!gone.is_healthy());
+    fail(&sets, &gone, 3);
+    assert_eq!(gone.fitness(), Fitness::Ejected);
     for (key, home) in before.iter().enumerate() {
         let now = pick(&sets, key as u128, &[]).unwrap();
         assert!(!Arc::ptr_eq(&now, &gone));
@@ -93,13 +98,10 @@ fn health_outlives_a_table_and_unused_upstreams_are_forgotten() {
     let pool = EndpointPool::default();
     let old = EndpointSets::compile(&facts(vec![endpoint(1, 1), endpoint(2, 1)]), &pool);
     let sick = pool.upstream(&endpoint(1, 1));
-    for _ in 0..3 {
-        sick.begin();
-        sick.end(Call::Failed, 0);
-    }
+    fail(&old, &sick, 3);
     drop(sick);
     let new = EndpointSets::compile(&facts(vec![endpoint(1, 9)]), &pool);
-    assert!(!new.any_healthy(ServiceId(0), ZoneId(0)));
+    assert_eq!(new.fitness(ServiceId(0), ZoneId(0)), Fitness::Ejected);
     drop(old);
     pool.retain_used();
     assert_eq!(pool.all().len(), 1);
@@ -110,6 +112,44 @@ fn a_name_takes_no_requests_before_it_is_resolved() {
     let pool = EndpointPool::default();
     let named = Endpoint { address: "app.example:80".to_owned(), ..endpoint(1, 1) };
     let sets = EndpointSets::compile(&facts(vec![named]), &pool);
-    assert!(!sets.any_healthy(ServiceId(0), ZoneId(0)));
+    assert_eq!(sets.fitness(ServiceId(0), ZoneId(0)), Fitness::Down);
+    assert!(pick(&sets, 1, &[]).is_none());
     assert_eq!(pool.all()[0].host(), "app.example");
+}
+
+#[test]
+fn the_last_endpoints_stay_in_use_and_are_suspect() {
+    let pool = EndpointPool::default();
+    let sets = EndpointSets::compile(&facts(vec![endpoint(1, 1), endpoint(2, 1)]), &pool);
+    let [first, second] = [1, 2].map(|port| pool.upstream(&endpoint(port, 1)));
+    fail(&sets, &first, 3);
+    fail(&sets, &second, 9);
+    assert_eq!([first.fitness(), second.fitness()], [Fitness::Ejected, Fitness::Suspect]);
+    assert_eq!(sets.fitness(ServiceId(0), ZoneId(0)), Fitness::Suspect);
+    assert!((0..100).all(|key| Arc::ptr_eq(&pick(&sets, key, &[]).unwrap(), &second)));
+    second.begin();
+    sets.end(ServiceId(0), ZoneId(0), &second, Call::Answered, 10);
+    first.tick(2_000);
+    assert_eq!([first.fitness(), second.fitness()], [Fitness::Up; 2]);
+}
+
+#[test]
+fn retries_are_bounded_across_tables() {
+    let pool = EndpointPool::default();
+    let mut last = EndpointSets::compile(&facts(vec![endpoint(1, 1)]), &pool);
+    let now_ms = Clock::process().now_ms();
+    let mut taken = 0;
+    for round in 0..4 {
+        let sets = EndpointSets::compile(&facts(vec![endpoint(1, 1 + round)]), &pool);
+        taken += (0..1_000).filter(|_| sets.may_retry(ZoneId(0), now_ms)).count();
+        last = sets;
+    }
+    // A clock tick may have passed since the budget was drawn up.
+    assert!((2_000..2_010).contains(&taken), "{taken}");
+    for _ in 0..100 {
+        last.first_try(ZoneId(0));
+    }
+    let taken = (0..100).filter(|_| last.may_retry(ZoneId(0), now_ms)).count();
+    assert_eq!(taken, 50);
+    assert!(!last.may_retry(ZoneId(9), now_ms));
 }

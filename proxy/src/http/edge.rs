@@ -237,6 +237,7 @@ impl ProxyHttp for Edge {
             Some(upstream) => {
                 let peer = peer(exchange, &upstream)?;
                 upstream.begin();
+                exchange.first_try();
                 exchange.tried.push(Arc::clone(&upstream));
                 exchange.served_by = Some(Arc::clone(&upstream));
                 exchange.upstream = Some(upstream);
@@ -262,11 +263,7 @@ impl ProxyHttp for Edge {
     ) -> Box<Error> {
         self.end_call(exchange, Call::Failed);
         // Nothing was sent, so any method may be sent elsewhere in the zone.
-        let retry = exchange.tried.len() <= retries(exchange);
-        if retry {
-            self.parts.metrics.retries.inc();
-        }
-        fault.set_retry(retry);
+        fault.set_retry(self.may_retry(exchange));
         fault
     }
 
@@ -287,13 +284,12 @@ impl ProxyHttp for Edge {
             && reused
             && client.response_written().is_none()
             && !client.as_ref().retry_buffer_truncated()
-            && exchange.tried.len() <= retries(exchange);
+            && self.may_retry(exchange);
         if again {
             // The endpoint is well; it is the connection that had ended.
             exchange.tried.pop();
             exchange.zones_left.clear();
             exchange.body = exchange.body.restarted();
-            self.parts.metrics.retries.inc();
         }
         fault.set_retry(again);
         fault
@@ -425,13 +421,28 @@ impl Edge {
     /// Tells the endpoint how the call ended, once.
     fn end_call(&self, exchange: &mut Exchange, call: Call) {
         if let Some(upstream) = exchange.upstream.take() {
-            upstream.end(call, self.clock.now_ms());
+            self.call_ended(exchange, &upstream, call);
         }
     }
-}
 
-pub(super) fn retries(exchange: &Exchange) -> usize {
-    exchange.taken.as_ref().map_or(0, |taken| taken.limits().retries.into())
+    pub(super) fn call_ended(&self, exchange: &Exchange, upstream: &Upstream, call: Call) {
+        if let Some(taken) = &exchange.taken {
+            let (endpoints, now_ms) = (&taken.facts.endpoints, self.clock.now_ms());
+            endpoints.end(taken.service, taken.zone, upstream, call, now_ms);
+        }
+    }
+
+    /// Whether the request may be tried again: by its service's limit, and by its zone's budget.
+    pub(super) fn may_retry(&self, exchange: &Exchange) -> bool {
+        let Some(taken) = &exchange.taken else { return false };
+        if exchange.tried.len() > usize::from(taken.limits().retries) {
+            return false;
+        }
+        let metrics = &self.parts.metrics;
+        let left = taken.facts.endpoints.may_retry(taken.zone, self.clock.now_ms());
+        if left { &metrics.retries } else { &metrics.retries_refused }.inc();
+        left
+    }
 }
 
 /// The next endpoint to try: another one of the zone; for a request without a session, then the

@@ -94,6 +94,13 @@ impl Exchange {
         }
     }
 
+    /// Counts the first try of a request, against which retries are measured.
+    pub(super) fn first_try(&self) {
+        if let (true, Some(taken)) = (self.tried.is_empty(), &self.taken) {
+            taken.facts.endpoints.first_try(taken.zone);
+        }
+    }
+
     /// Notes why the request fails; what failed first is the cause of what fails later.
     pub(super) fn fail(&mut self, failure: Failure) -> Failure {
         *self.failure.get_or_insert(failure)

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use homing_session::steer::ZoneView;
+use homing_session::{health::Fitness, steer::ZoneView};
 use homing_wire::{ServiceId, ZoneId, table::Facts};
 use http::HeaderValue;
 use parking_lot::Mutex;
@@ -50,10 +50,13 @@ impl EdgeFacts {
             state.load_permille =
                 homing_session::steer::ZoneState::load_permille(sessions, zone.capacity.sessions);
         }
-        for (service, down) in view.down.iter_mut().enumerate() {
+        let (down, failing) = (&mut view.down, &mut view.failing);
+        for (service, (down, failing)) in down.iter_mut().zip(failing).enumerate() {
             for zone in (0..self.facts.zones.len()).map(|index| ZoneId(index as u8)) {
-                if !self.endpoints.any_healthy(ServiceId(service as u16), zone) {
-                    down.insert(zone);
+                match self.endpoints.fitness(ServiceId(service as u16), zone) {
+                    Fitness::Up => {}
+                    Fitness::Suspect | Fitness::Ejected => failing.insert(zone),
+                    Fitness::Down => down.insert(zone),
                 }
             }
         }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    edge::{Edge, next_upstream, retries},
+    edge::{Edge, next_upstream},
     exchange::{Exchange, Taken},
     failure::Failure,
     outbound,
@@ -68,7 +68,7 @@ impl Edge {
         let failed = match shaken {
             Ok(Ok(mut reply)) => {
                 let relayed = self.relay(client, exchange, &mut app, &mut reply).await;
-                upstream.end(Call::Answered, self.clock.now_ms());
+                self.call_ended(exchange, &upstream, Call::Answered);
                 if let Err(fault) = relayed {
                     tracing::debug!(%fault, "a tunnel broke off");
                 }
@@ -77,7 +77,7 @@ impl Edge {
             Ok(Err(failure)) => failure,
             Err(_) => Failure::UpstreamTimeout,
         };
-        upstream.end(Call::Failed, self.clock.now_ms());
+        self.call_ended(exchange, &upstream, Call::Failed);
         Err(failed)
     }
 
@@ -86,12 +86,13 @@ impl Edge {
         let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
         let patience = Duration::from_millis(limits.connect_timeout_ms.into());
         let mut failure = Failure::NoEndpoint;
-        while exchange.tried.len() <= retries(exchange) {
+        while exchange.tried.is_empty() || self.may_retry(exchange) {
             let Some(upstream) = next_upstream(exchange) else { break };
             if upstream.endpoint.protocol != UpstreamProtocol::H1 {
                 return Err(Failure::UpgradeUnsupported);
             }
             let Some(address) = upstream.address() else { break };
+            exchange.first_try();
             exchange.tried.push(Arc::clone(&upstream));
             exchange.served_by = Some(Arc::clone(&upstream));
             upstream.begin();
@@ -104,7 +105,7 @@ impl Edge {
                 Ok(Err(_)) => Failure::ConnectFailed,
                 Err(_) => Failure::ConnectTimeout,
             };
-            upstream.end(Call::Failed, self.clock.now_ms());
+            self.call_ended(exchange, &upstream, Call::Failed);
         }
         Err(failure)
     }

@@ -81,6 +81,8 @@ pub struct Metrics {
     pub hold_refusals: Counter,
     /// Requests sent again to another endpoint.
     pub retries: Counter,
+    /// Requests not sent again because their zone's budget of retries was spent.
+    pub retries_refused: Counter,
     /// Handoffs completed.
     pub handoffs_completed: Counter,
     /// Handoffs undone, by [`UndoneReason`].
@@ -162,7 +164,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 11] = [
+        let plain: [(&str, &str, &Counter); 12] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -172,6 +174,7 @@ impl Exposition {
             ("hold_timeouts", "Holds that reached their bound", &metrics.hold_timeouts),
             ("hold_refusals", "Requests refused by a full hold", &metrics.hold_refusals),
             ("retries", "Requests sent again to another endpoint", &metrics.retries),
+            ("retries_refused", "Retries not in the zone's budget", &metrics.retries_refused),
             ("handoff_retries", "Handoffs tried again", &metrics.handoff_retries),
             ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
         ];

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use homing_proxy::http::forwarded::TrustedPeers;
 use homing_wire::{HealthCheck, UpstreamProtocol};
 use tokio::net::TcpStream;
 
@@ -57,9 +58,27 @@ async fn a_zone_without_endpoints_that_answer_is_told_as_such() {
     for _ in 0..5 {
         ask(proxy.plain(), get("/", &[])).await;
     }
+    // With nowhere else to go it is tried on, so that it serves again as soon as it can.
     let told = ask(proxy.plain(), get("/", &[])).await;
-    assert_eq!(told.status.as_u16(), 503);
-    assert!(told.header("retry-after").is_some());
+    assert_eq!((told.status.as_u16(), told.problem()), (502, "connect-failed".to_owned()));
+    assert_eq!(proxy.metrics.retries_refused.get(), 0);
+}
+
+#[tokio::test]
+async fn new_sessions_avoid_a_zone_in_which_every_request_fails() {
+    let app = App::start("oregon").await;
+    let mut setup = Setup::new(&[("paris", &[nobody()]), ("oregon", &[app.address])]);
+    setup.facts.policy.place_header = Some("x-place".to_owned());
+    setup.rules.trusted = TrustedPeers::new(vec!["127.0.0.1".parse().unwrap()]);
+    let proxy = setup.start();
+    let near = || get("/", &[("x-place", "near-paris")]);
+    let mut failed = 0;
+    while ask(proxy.plain(), near()).await.status != 200 {
+        failed += 1;
+        assert!(failed < 20, "the zone is still taken to be well");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(failed >= 3);
 }
 
 #[tokio::test]

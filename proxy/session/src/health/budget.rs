@@ -31,9 +31,10 @@ impl RetryBudget {
         }
     }
 
-    /// Counts a first try.
-    pub fn on_request(&mut self) {
-        self.milli = (self.milli + self.per_request_milli).min(self.milli_max);
+    /// Counts `count` first tries.
+    pub fn on_requests(&mut self, count: u64) {
+        let filled = count.saturating_mul(self.per_request_milli);
+        self.milli = self.milli.saturating_add(filled).min(self.milli_max);
     }
 
     /// Takes one retry out, if there is one.

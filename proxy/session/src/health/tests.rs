@@ -3,7 +3,7 @@
 use homing_wire::HealthCheck;
 use proptest::prelude::*;
 
-use super::{Change, EjectLimits, Health, RetryBudget};
+use super::{Change, EjectLimits, Fitness, Health, RetryBudget};
 
 const LIMITS: EjectLimits = EjectLimits {
     failures_in_row: 3,
@@ -33,14 +33,18 @@ fn failures_in_a_row_eject_for_longer_each_time_soon_after() {
     health.on_request(true, true, &LIMITS, 0);
     assert_eq!(fail(&mut health, 2, 0), Change::None);
     assert_eq!(fail(&mut health, 1, 0), Change::Ejected { until_ms: 1_000 });
-    assert!(!health.is_up(999) && health.is_up(1_000));
+    assert_eq!([999, 1_000].map(|now| health.fitness(now)), [Fitness::Ejected, Fitness::Up]);
     // What was under way when it was ejected does not eject it again.
     assert_eq!(fail(&mut health, 9, 500), Change::None);
-    assert_eq!(fail(&mut health, 3, 1_000), Change::Ejected { until_ms: 3_000 });
-    assert_eq!(fail(&mut health, 3, 3_000), Change::Ejected { until_ms: 7_000 });
-    assert_eq!(fail(&mut health, 3, 7_000), Change::Ejected { until_ms: 12_000 });
-    // In service for twice as long as it was out: the count begins again.
-    assert_eq!(fail(&mut health, 3, 22_000), Change::Ejected { until_ms: 23_000 });
+    // On trial after an ejection: the first failure is enough.
+    assert_eq!(fail(&mut health, 1, 1_000), Change::Ejected { until_ms: 3_000 });
+    assert_eq!(fail(&mut health, 1, 3_000), Change::Ejected { until_ms: 7_000 });
+    assert_eq!(fail(&mut health, 1, 7_000), Change::Ejected { until_ms: 12_000 });
+    // In service for twice as long as it was out: the length begins again.
+    assert_eq!(fail(&mut health, 1, 22_000), Change::Ejected { until_ms: 23_000 });
+    // A success ends the trial.
+    health.on_request(true, true, &LIMITS, 23_000);
+    assert_eq!(fail(&mut health, 2, 23_000), Change::None);
 }
 
 #[test]
@@ -67,9 +71,23 @@ fn too_many_are_never_ejected() {
     for _ in 0..2 {
         health.on_request(false, false, &LIMITS, 0);
     }
-    assert_eq!(health.on_request(false, false, &LIMITS, 0), Change::Spared);
-    assert!(health.is_up(0));
-    assert_eq!(fail(&mut health, 1, 0), Change::Ejected { until_ms: 1_000 });
+    let spared = Change::Spared { until_ms: 1_000 };
+    assert_eq!(health.on_request(false, false, &LIMITS, 0), spared);
+    assert_eq!([0, 1_000].map(|now| health.fitness(now)), [Fitness::Suspect, Fitness::Up]);
+    assert!(Fitness::Suspect.is_up() && !health.is_ejected(0));
+    assert_eq!(health.on_request(false, false, &LIMITS, 10), Change::None);
+    assert_eq!(fail(&mut health, 1, 20), Change::Ejected { until_ms: 2_020 });
+}
+
+#[test]
+fn a_success_ends_a_suspicion_at_once() {
+    let mut health = Health::default();
+    for _ in 0..3 {
+        health.on_request(false, false, &LIMITS, 0);
+    }
+    assert_eq!(health.fitness(10), Fitness::Suspect);
+    health.on_request(true, false, &LIMITS, 10);
+    assert_eq!(health.fitness(10), Fitness::Up);
 }
 
 #[test]
@@ -81,7 +99,7 @@ fn checks_need_their_rise_and_fall_in_a_row() {
     assert_eq!([false, false, false].map(&mut on), [none, none, Change::Down]);
     assert_eq!([false, true, false].map(&mut on), [none; 3]);
     assert_eq!([true, true].map(&mut on), [none, Change::Up]);
-    assert!(health.is_up(10));
+    assert_eq!(health.fitness(10), Fitness::Up);
 }
 
 #[test]
@@ -91,7 +109,7 @@ fn recovery_by_checks_ends_an_ejection() {
     for ok in [false, false, false, true, true] {
         health.on_check(ok, &check(), 100);
     }
-    assert!(health.is_up(100));
+    assert_eq!(health.fitness(100), Fitness::Up);
 }
 
 #[test]
@@ -99,10 +117,10 @@ fn retries_are_a_share_of_requests() {
     let mut budget = RetryBudget::new(20, 0, 2, 0);
     assert!(budget.take(0) && budget.take(0) && !budget.take(0));
     for _ in 0..4 {
-        budget.on_request();
+        budget.on_requests(1);
         assert!(!budget.take(0));
     }
-    budget.on_request();
+    budget.on_requests(1);
     assert!(budget.take(0) && !budget.take(0));
     let mut quiet = RetryBudget::new(0, 2, 1, 0);
     assert!(quiet.take(0) && !quiet.take(400) && quiet.take(500) && !quiet.take(500));
@@ -122,7 +140,7 @@ proptest! {
                 retries += u64::from(budget.take(now_ms));
             } else {
                 requests += 1;
-                budget.on_request();
+                budget.on_requests(1);
             }
         }
         prop_assert!(retries * 10 <= requests + now_ms / 100 + 50);

@@ -28,6 +28,8 @@ pub enum Excluded {
     Closed,
     /// It has no healthy endpoint for the service.
     Down,
+    /// Requests to every endpoint for the service fail.
+    Failing,
     /// It is being emptied.
     Draining,
     /// It has no room.
@@ -39,6 +41,7 @@ impl Excluded {
         match pressure {
             Pressure::Closed => Some(Self::Closed),
             Pressure::Down => Some(Self::Down),
+            Pressure::Failing => Some(Self::Failing),
             Pressure::Draining => Some(Self::Draining),
             Pressure::Full => Some(Self::Full),
             Pressure::None => None,
@@ -51,6 +54,7 @@ impl Excluded {
         match self {
             Self::Closed => "closed",
             Self::Down => "down",
+            Self::Failing => "failing",
             Self::Draining => "draining",
             Self::Full => "full",
         }

@@ -90,6 +90,25 @@ fn a_settled_session_is_never_sent_elsewhere() {
 }
 
 #[test]
+fn a_failing_zone_keeps_its_sessions_and_gets_new_ones_last() {
+    let (placement, mut view) = world();
+    let go = |view: &ZoneView, standing| steer(&placement, view, None, &subject(standing), 1);
+    view.failing = vec![ZoneSet::default()];
+    view.failing[0].insert(ZoneId(0));
+    let kept = go(&view, Standing::Settled(SessionKey(1))).expect("served");
+    assert_eq!((kept.zone, kept.reason), (ZoneId(0), SteerReason::Kept));
+    let spilled = go(&view, Standing::Fresh(SessionKey(1))).expect("served");
+    assert_eq!((spilled.zone, spilled.reason), (ZoneId(1), SteerReason::Spilled));
+    let new = go(&view, Standing::New).expect("served");
+    assert_eq!((new.zone, new.fallbacks.as_slice()), (ZoneId(1), &[ZoneId(2)][..]));
+    view.failing[0].insert(ZoneId(1));
+    view.down[0].insert(ZoneId(2));
+    assert_eq!(go(&view, Standing::New).expect("tried").zone, ZoneId(0));
+    let all = steer_explained(&placement, &view, None, &subject(Standing::New), 1);
+    assert_eq!(all.zones[1].1.map(Excluded::name), Some("failing"));
+}
+
+#[test]
 fn a_new_session_goes_where_it_costs_least() {
     let (placement, mut view) = world();
     let mut new = subject(Standing::New);

@@ -123,6 +123,9 @@ pub struct ZoneView {
     pub zones: Vec<ZoneState>,
     /// Zones without a healthy endpoint, by service index. A service not listed is down nowhere.
     pub down: Vec<ZoneSet>,
+    /// Zones in which requests to every endpoint fail, by service index. They are still tried for
+    /// the sessions that live there, since nothing else would find them well again.
+    pub failing: Vec<ZoneSet>,
     /// Round trips.
     pub distances: Arc<Distances>,
     /// From this affinity on a session stays in a zone that is full.
@@ -143,6 +146,7 @@ impl ZoneView {
         Self {
             zones: facts.zones.iter().map(state).collect(),
             down: vec![ZoneSet::default(); facts.services.len()],
+            failing: vec![ZoneSet::default(); facts.services.len()],
             distances: Arc::new(Distances::compile(facts, edge_rtt_us)),
             affinity_threshold: facts.policy.affinity_threshold,
             claim_gain_us: CLAIM_GAIN_US,
@@ -154,5 +158,12 @@ impl ZoneView {
     #[must_use]
     pub fn is_down(&self, zone: ZoneId, service: ServiceId) -> bool {
         self.down.get(service.index()).is_some_and(|down| down.contains(zone))
+    }
+
+    /// Whether requests to every endpoint of a zone fail for a service.
+    #[inline]
+    #[must_use]
+    pub fn is_failing(&self, zone: ZoneId, service: ServiceId) -> bool {
+        self.failing.get(service.index()).is_some_and(|failing| failing.contains(zone))
     }
 }
