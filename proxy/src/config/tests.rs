@@ -13,7 +13,10 @@ drain: { delay: 2s, patience: 10s }
 zones:
   - { name: paris, endpoints: [127.0.0.1:1] }
 services:
-  - { name: shop, match: { path: / }, session: { from: [{ cookie: homing }], idle: 1h }, state: stateless }
+  - name: shop
+    match: { path: / }
+    session: { from: [{ cookie: homing }], idle: 1h }
+    state: stateless
 ";
 
 fn faults(text: &str) -> Vec<(String, String)> {

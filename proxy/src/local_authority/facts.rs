@@ -73,15 +73,18 @@ pub(super) fn carry_over(
         .filter_map(|service| new.services.iter().find(|other| other.name == service.name));
     let added = new.services.iter().filter(|service| !known(&service.name));
     let services = kept.chain(added).map(renumbered).collect();
-    let place = |place: &Place| {
-        let mut rtt_us = vec![u32::MAX; zones.len()];
-        for (index, rtt) in place.rtt_us.iter().enumerate() {
-            if let Some(index) = at(ZoneId(index as u8)) {
-                rtt_us[index] = *rtt;
-            }
-        }
-        Place { name: place.name.clone(), rtt_us }
-    };
-    let places = new.places.iter().map(place).collect();
+    let count = zones.len();
+    let places = new.places.iter().map(|place| renumbered_place(place, count, at)).collect();
     Ok(Facts { services, places, zones, policy: new.policy })
+}
+
+/// A place with its round trips in the order of the zones' new ids.
+fn renumbered_place(place: &Place, zones: usize, at: impl Fn(ZoneId) -> Option<usize>) -> Place {
+    let mut rtt_us = vec![u32::MAX; zones];
+    for (index, rtt) in place.rtt_us.iter().enumerate() {
+        if let Some(index) = at(ZoneId(index as u8)) {
+            rtt_us[index] = *rtt;
+        }
+    }
+    Place { name: place.name.clone(), rtt_us }
 }

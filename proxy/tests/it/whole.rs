@@ -24,7 +24,8 @@ pub(crate) fn settings_text(zones: &[(&str, SocketAddr)], more: &str) -> String 
     let zones: String = zones
         .iter()
         .map(|(name, address)| {
-            format!("  - {{ name: {name}, endpoints: [\"{address}\"], capacity: {{ sessions: 1000 }} }}\n")
+            let capacity = "capacity: { sessions: 1000 }";
+            format!("  - {{ name: {name}, endpoints: [\"{address}\"], {capacity} }}\n")
         })
         .collect();
     format!(
