@@ -24,7 +24,7 @@ use crate::{
     clock::Clock,
     gates::Gates,
     handoff::{Ended, Report},
-    live::LiveTable,
+    live::{Live, LiveTable},
     outcomes::Outcomes,
     telemetry::Metrics,
 };
@@ -202,9 +202,18 @@ impl ControlLink {
     ) -> Vec<FromProxy> {
         match message {
             ToProxy::Chunk(chunk) => {
-                let answer = take_table(&self.live, &self.metrics, assembly, chunk);
+                let mut kept = Vec::new();
+                let answer =
+                    take_table(&self.live, &self.metrics, assembly, chunk, &mut |next: &Live| {
+                        kept = self.gates.defend(&self.live.load(), next, self.now_ms());
+                    });
                 self.forget_published(untaken);
-                answer.into_iter().collect()
+                let kept = Self::residences(&kept);
+                let told = kept.iter().flat_map(|report| self.tell(report)).collect::<Vec<_>>();
+                for report in kept {
+                    self.note(report, untaken);
+                }
+                answer.into_iter().chain(told).collect()
             }
             ToProxy::RecordsTaken { seq } => {
                 untaken.batches.retain(|batch| batch.seq > seq);

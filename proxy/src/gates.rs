@@ -18,6 +18,7 @@ use crate::{
     telemetry::{Metrics, Recorder, StatusClass},
 };
 
+mod defend;
 mod sessions;
 #[cfg(test)]
 mod tests;

@@ -19,17 +19,19 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Takes the next piece; the answer if it was the last.
+/// Takes the next piece; the answer if it was the last. `before` sees what is about to be put in
+/// force.
 pub(super) fn take_table(
     live: &LiveTable,
     metrics: &Metrics,
     assembly: &mut Assembly,
     chunk: Chunk,
+    before: &mut dyn FnMut(&Live),
 ) -> Option<FromProxy> {
     let version = chunk.version;
     let taken = match assembly.push(chunk) {
         Ok(None) => return None,
-        Ok(Some((_, sealed))) => put_in_force(live, &sealed),
+        Ok(Some((_, sealed))) => put_in_force(live, &sealed, before),
         Err(fault @ (ChunkFault::OutOfOrder { .. } | ChunkFault::TooLarge)) => {
             Err((NackReason::Corrupt, fault.to_string()))
         }
@@ -54,6 +56,7 @@ pub(super) fn take_table(
 pub(super) fn put_in_force(
     live: &LiveTable,
     sealed: &[u8],
+    before: &mut dyn FnMut(&Live),
 ) -> Result<(Version, u64), (NackReason, String)> {
     let (kind, _) = envelope::open(sealed).map_err(|fault| {
         let reason = match fault {
@@ -89,6 +92,7 @@ pub(super) fn put_in_force(
         }
     };
     let told = (next.table.version(), next.table.digest());
+    before(&next);
     live.publish(next);
     Ok(told)
 }

@@ -16,21 +16,24 @@ fn table(n: u64) -> PlacementTable {
 #[test]
 fn a_table_then_a_delta_come_into_force() {
     let live = void();
-    let (version, digest) = put_in_force(&live, &table(1).encode()).unwrap();
+    let (version, digest) = put_in_force(&live, &table(1).encode(), &mut |_| {}).unwrap();
     assert_eq!((version, digest), (Version { term: 1, n: 1 }, table(1).digest()));
     let mut after = table(1);
     let mut change = Delta::to(version.next(), 2);
     change.set.push((SessionKey(7), Home { zone: ZoneId(0), epoch: Epoch(4) }));
     let delta = after.advance(change).unwrap();
-    assert_eq!(put_in_force(&live, &delta.encode()).unwrap(), (version.next(), after.digest()));
+    assert_eq!(
+        put_in_force(&live, &delta.encode(), &mut |_| {}).unwrap(),
+        (version.next(), after.digest())
+    );
     assert_eq!(live.load().home(SessionKey(7)).epoch, Epoch(4));
 }
 
 #[test]
 fn what_is_damaged_older_or_from_elsewhere_is_refused_and_the_last_good_stays() {
     let live = void();
-    put_in_force(&live, &table(5).encode()).unwrap();
-    let refused = |sealed: &[u8]| put_in_force(&live, sealed).unwrap_err().0;
+    put_in_force(&live, &table(5).encode(), &mut |_| {}).unwrap();
+    let refused = |sealed: &[u8]| put_in_force(&live, sealed, &mut |_| {}).unwrap_err().0;
     let mut damaged = table(6).encode().to_vec();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
@@ -55,9 +58,10 @@ fn pieces_are_put_together_and_a_missing_one_is_told() {
     let pieces: Vec<_> = chunk::cut(version, &table(1).encode()).collect();
     let mut torn = pieces[0].clone();
     torn.index = 3;
-    let answer = take_table(&live, &metrics, &mut assembly, torn);
+    let answer = take_table(&live, &metrics, &mut assembly, torn, &mut |_| {});
     assert!(matches!(answer, Some(FromProxy::Nack { reason: NackReason::Corrupt, .. })));
-    let mut answers =
-        pieces.into_iter().filter_map(|piece| take_table(&live, &metrics, &mut assembly, piece));
+    let mut answers = pieces
+        .into_iter()
+        .filter_map(|piece| take_table(&live, &metrics, &mut assembly, piece, &mut |_| {}));
     assert!(matches!(answers.next(), Some(FromProxy::Ack { version: v, .. }) if v == version));
 }
