@@ -2,4 +2,9 @@
 
 pub mod app;
 pub mod check;
+pub mod document;
+pub mod peers;
 pub mod roles;
+pub mod session;
+pub mod status;
+pub mod zone;

@@ -16,7 +16,7 @@ pub mod rest;
 mod sheet;
 pub mod trouble;
 
-use args::{Cli, Verb};
+use args::{Cli, ConfigVerb, Verb};
 use command::roles::Role;
 use trouble::{Trouble, exit};
 
@@ -63,7 +63,14 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Trouble> {
             follow_parent(args.exit_with_parent)?;
             return command::roles::run(Role::Control, &args);
         }
-        _ => Err(Trouble::failure("not here")),
+        Verb::Push(args) => block_on(command::document::push(&args)),
+        Verb::Config { verb: ConfigVerb::Show(args) } => block_on(command::document::show(&args)),
+        Verb::Status(args) => block_on(command::status::run(&args)),
+        Verb::Why(args) => block_on(command::session::why(&args)),
+        Verb::Move(args) => block_on(command::session::move_session(&args)),
+        Verb::Sessions(args) => block_on(command::session::list(&args)),
+        Verb::Drain(args) => block_on(command::zone::drain(&args)),
+        Verb::Open(args) => block_on(command::zone::open(&args)),
     };
     done.map(|()| ExitCode::from(exit::OK))
 }
