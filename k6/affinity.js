@@ -12,7 +12,7 @@ import { Counter, Rate } from 'k6/metrics';
 const TARGET = __ENV.TARGET || 'http://127.0.0.1:8080';
 const PATH = __ENV.HOMING_PATH || '/notebook';
 const PLACES = (__ENV.PLACES || '').split(',').filter((place) => place !== '');
-const PLACE_HEADER = __ENV.PLACE_HEADER || 'x-place';
+const PLACE_HEADER = __ENV.PLACE_HEADER || 'x-client-place';
 
 const breaks = new Counter('homing_stickiness_breaks');
 const unnamed = new Counter('homing_answers_without_zone');

@@ -5,4 +5,5 @@ pub mod load;
 pub mod origin;
 pub mod peer;
 pub mod process;
+pub mod publisher;
 pub mod sessions;

@@ -117,7 +117,7 @@ fn homing(folder: &Path, port: u16, admin: u16, origins: &[SocketAddr]) -> Strin
     };
     format!(
         "listen:\n  - {{ address: 127.0.0.1:{port} }}\nadmin: {{ address: 127.0.0.1:{admin} }}\n\
-         state_dir: {}\nthreads: 1\n\
+         state_dir: {}\nlimits: {{ threads: 1 }}\n\
          zones:\n  - {{ name: east, endpoints: [{}] }}\n  - {{ name: west, endpoints: [{}] }}\n\
          services:\n  - name: bench\n    match: {{ path: / }}\n    session:\n      from:\n\
          \x20       - cookie: {{ name: homing, secure: false }}\n      idle: 1h\n    state: stateless\n",

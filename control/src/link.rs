@@ -16,9 +16,9 @@ mod session;
 pub use roll::{Attached, Roll};
 use session::Session;
 
-/// The generated server.
+/// The generated server's side of the service.
 #[allow(missing_docs, clippy::all, unreachable_pub, dead_code)]
-mod rpc {
+pub mod rpc {
     tonic::include_proto!("homing.v1");
 }
 
