@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwap;
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -27,7 +28,7 @@ use crate::{
     drain::Leaving,
     gates::Gates,
     handoff::Stores,
-    http::zone_view::ZoneViews,
+    http::{edge::EdgeRules, zone_view::ZoneViews},
     live::LiveTable,
     local_authority::Order,
     outcomes::Outcomes,
@@ -36,6 +37,7 @@ use crate::{
 
 mod actions;
 mod health;
+mod key;
 mod memory;
 mod pages;
 mod problem;
@@ -52,6 +54,8 @@ pub struct AdminParts {
     pub live: Arc<LiveTable>,
     /// The gates.
     pub gates: Arc<Gates>,
+    /// How session keys are read.
+    pub rules: Arc<ArcSwap<EdgeRules>>,
     /// Health and load of the zones.
     pub views: Arc<ZoneViews>,
     /// The stores; of them, the memory store is reached through here.
@@ -124,6 +128,7 @@ fn router(parts: Arc<AdminParts>, exposition: Arc<Exposition>) -> Router {
     let guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/why", get(why::why))
+        .route("/key", post(key::key))
         .route("/sessions", get(pages::sessions))
         .route("/sessions/{key}/move", post(actions::move_session))
         .route("/placement", get(pages::placement))

@@ -202,11 +202,13 @@ impl ControlLink {
     ) -> Vec<FromProxy> {
         match message {
             ToProxy::Chunk(chunk) => {
-                let mut kept = Vec::new();
+                let (mut kept, before) = (Vec::new(), self.live.load_full());
                 let answer =
                     take_table(&self.live, &self.metrics, assembly, chunk, &mut |next: &Live| {
-                        kept = self.gates.defend(&self.live.load(), next, self.now_ms());
+                        kept = self.gates.defend(&before, next, self.now_ms());
                     });
+                let after = self.live.load_full();
+                kept.extend(self.gates.defend(&before, &after, self.now_ms()));
                 self.forget_published(untaken);
                 let kept = Self::residences(&kept);
                 let told = kept.iter().flat_map(|report| self.tell(report)).collect::<Vec<_>>();

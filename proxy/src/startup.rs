@@ -231,7 +231,7 @@ impl Assembly {
         spawn(&side, "endpoint checks", endpoints::checks::keep(Arc::clone(&self.pool)));
         spawn(&side, "zone views", Arc::clone(&views).keep());
 
-        let parts = self.admin_parts(&settings, &views, &leaving, &side_parts);
+        let parts = self.admin_parts(&settings, &rules, &views, &leaving, &side_parts);
         let (admin_socket, admin) = admin_socket;
         self.start_admin(&side, admin_socket, parts);
         let orders = side_parts.orders;
@@ -276,6 +276,7 @@ impl Assembly {
     fn admin_parts(
         &self,
         settings: &Settings,
+        rules: &Arc<ArcSwap<EdgeRules>>,
         views: &Arc<ZoneViews>,
         leaving: &Arc<Leaving>,
         side: &SideParts,
@@ -284,6 +285,7 @@ impl Assembly {
             name: settings.name.clone(),
             live: Arc::clone(&self.live),
             gates: Arc::clone(&self.gates),
+            rules: Arc::clone(rules),
             views: Arc::clone(views),
             stores: Arc::clone(&side.stores),
             outcomes: Arc::clone(&self.outcomes),

@@ -11,7 +11,8 @@ use crate::live::Live;
 
 impl Gates {
     /// Keeps every session at home that `next` would take from its gate without a handoff. To be
-    /// called before `next` replaces `now`; returns whom to tell control of.
+    /// called before `next` replaces `now`, and after it for those who came in between; returns whom
+    /// to tell control of.
     ///
     /// A home that the table names for the very session is obeyed: control has resolved something.
     pub fn defend(&self, now: &Live, next: &Live, now_ms: u64) -> Vec<(SessionKey, Home)> {
@@ -30,7 +31,14 @@ impl Gates {
                 let is_taken = told.zone != zone && told.epoch > session.ownership.epoch();
                 // A handoff under way ends by its own messages; its bucket is not dealt meanwhile.
                 let is_still = session.ownership.tenure() == Tenure::Owner;
-                if is_taken && is_still && !next.table.exceptions().contains_key(&session.key) {
+                // Executed there already: too late to say otherwise.
+                let is_gone =
+                    || self.ownership(told.zone, session.key).is_some_and(|there| there.is_home());
+                if is_taken
+                    && is_still
+                    && !is_gone()
+                    && !next.table.exceptions().contains_key(&session.key)
+                {
                     let home = Home { zone, epoch: Epoch(told.epoch.0 + 1) };
                     kept.extend(self.keep(next, session.key, home, told.zone, now_ms));
                 }

@@ -190,6 +190,34 @@ impl KeyReader {
         Some(SessionRead::Known { key, origin, renew: None })
     }
 
+    /// The session of a raw key, as a request that carried it would have it.
+    #[must_use]
+    pub fn of_raw(&self, service: &Service, raw: &[u8]) -> Option<SessionKey> {
+        match self.known(service, raw, KeyOrigin::Header, &mut KeyFaults::default())? {
+            SessionRead::Known { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The session of a cookie's value, if it is one of ours and not expired.
+    #[must_use]
+    pub fn of_cookie(
+        &self,
+        service: &Service,
+        spec: &CookieSpec,
+        value: &[u8],
+        now_ms: u64,
+    ) -> Option<SessionKey> {
+        let scope = scope(service, spec);
+        let values = std::iter::once(value);
+        match self.cookies.find(&scope, values, service.session.idle_ms, now_ms) {
+            Found::Valid { raw, .. } => {
+                Some(SessionKey::derive(&self.secret, &service.tenant, &service.name, &raw))
+            }
+            _ => None,
+        }
+    }
+
     fn by_cookie<'s>(
         &self,
         service: &Service,
