@@ -204,6 +204,9 @@ pub struct SessionsArgs {
     /// Only those of this zone
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
+    /// Also where sessions have left or are only staged
+    #[arg(long)]
+    pub all: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,

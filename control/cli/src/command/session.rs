@@ -239,7 +239,9 @@ pub async fn list(args: &SessionsArgs) -> Result<(), Trouble> {
     while sessions.len() < args.limit {
         let page = peers.proxy.get_json(&format!("/sessions?limit=1000&cursor={cursor}")).await?;
         let wanted = |session: &&Value| {
-            args.zone.as_ref().is_none_or(|zone| session["zone"] == zone.as_str())
+            let lives_there = !matches!(text(session, "standing"), "away" | "staged" | "retired");
+            let is_zone = args.zone.as_ref().is_none_or(|zone| session["zone"] == zone.as_str());
+            is_zone && (args.all || lives_there)
         };
         sessions.extend(items(&page, "sessions").iter().filter(wanted).cloned());
         match page["next"].as_u64() {
