@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use homing_session::{
     gate::{Event, Ownership, Reaction, Refusal, Verdict},
+    hold::{HoldRefused, Waiting},
     roster::{Activity, Admit, Life, Roster, RosterCounts, TransitionRefused, Who},
 };
 use homing_wire::{Epoch, Incarnation, ServiceId, SessionKey, ZONES_MAX, ZoneId, table::Home};
@@ -63,6 +64,8 @@ pub enum Admission {
 pub enum Refused {
     /// The hold is full.
     HoldFull,
+    /// It was held as long as it may be, and its session is frozen again.
+    HoldOver,
     /// Nobody here knows where the session lives.
     NotOwner,
     /// The gate may not act at present.
@@ -123,8 +126,15 @@ impl Gates {
         &self.holds
     }
 
-    /// Asks a zone's gate to let a request in.
-    pub fn admit(self: &Arc<Self>, live: &Live, zone: ZoneId, who: Who, now_ms: u64) -> Admission {
+    /// Asks a zone's gate to let a request in. `waiting` says what holding it means.
+    pub fn admit(
+        self: &Arc<Self>,
+        live: &Live,
+        zone: ZoneId,
+        who: Who,
+        waiting: Waiting,
+        now_ms: u64,
+    ) -> Admission {
         let Some(shard) = self.shard(zone, who.key) else {
             return Admission::Refused(Refused::NotOwner);
         };
@@ -136,16 +146,10 @@ impl Gates {
                 let gates = Arc::clone(self);
                 Admission::Go(Permit { gates, zone, key: who.key, epoch, finished: false })
             }
-            Admit::Park => match self.holds.enter(who.key, &live.table.facts().policy.hold) {
-                Ok(ticket) => {
-                    self.metrics.holds.inc();
-                    Admission::Park(ticket)
-                }
-                Err(_) => {
-                    self.metrics.hold_refusals.inc();
-                    Admission::Refused(Refused::HoldFull)
-                }
-            },
+            Admit::Park => {
+                let limits = &live.table.facts().policy.hold;
+                self.parked(self.holds.enter(who.key, waiting, limits, now_ms))
+            }
             Admit::Moved(home) => {
                 self.metrics.redirects.inc();
                 Admission::Moved(home)
@@ -153,6 +157,23 @@ impl Gates {
             Admit::NotOwner => Admission::Refused(Refused::NotOwner),
             Admit::NoLease => Admission::Refused(Refused::NoLease),
             Admit::Full => Admission::Refused(Refused::RosterFull),
+        }
+    }
+
+    fn parked(&self, entered: Result<HoldTicket, HoldRefused>) -> Admission {
+        match entered {
+            Ok(ticket) => {
+                self.metrics.holds.inc();
+                Admission::Park(ticket)
+            }
+            Err(HoldRefused::Time) => {
+                self.metrics.hold_timeouts.inc();
+                Admission::Refused(Refused::HoldOver)
+            }
+            Err(HoldRefused::Session | HoldRefused::Process | HoldRefused::Bytes) => {
+                self.metrics.hold_refusals.inc();
+                Admission::Refused(Refused::HoldFull)
+            }
         }
     }
 

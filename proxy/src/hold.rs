@@ -1,68 +1,66 @@
-//! Requests that wait out a freeze. A session's queue exists only while the session is being
-//! handed over; requests are woken in the order they came, and every one has a deadline.
+//! Requests that wait out a freeze, woken in the order they came, and the tunnels a freeze calls
+//! in. Who may wait and how long is the pure account's to say (`homing_session::hold`); one lock
+//! guards it, since only sessions that are being handed over come here at all.
 
 use std::{
-    collections::VecDeque,
+    collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use dashmap::DashMap;
+use homing_session::hold::{Hold, HoldRefused, Ticket, Waiting};
 use homing_wire::{HoldLimits, SessionKey};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// How long to wait before asking again when the handover ended between the question and here.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
 
-/// Every queue of the process.
+/// Everything that waits in the process, and for what.
 #[derive(Debug, Default)]
 pub struct Holds {
     handovers: DashMap<SessionKey, Arc<Handover>>,
-    held: Arc<Held>,
+    recalls: Arc<DashMap<SessionKey, watch::Sender<()>>>,
+    book: Arc<Mutex<Book>>,
 }
 
-/// What is held in the whole process.
 #[derive(Debug, Default)]
-struct Held {
-    requests: AtomicU32,
-    bytes: AtomicU64,
+struct Book {
+    hold: Hold,
+    wakers: HashMap<Ticket, oneshot::Sender<()>>,
 }
 
-/// The queue of one session that is being handed over.
+/// One session that is being handed over.
 #[derive(Debug, Default)]
 pub struct Handover {
-    queue: Mutex<Queue>,
+    /// Requests that ever waited.
+    ever: AtomicU32,
     drained: Notify,
 }
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<oneshot::Sender<()>>,
-    /// Requests that ever waited here.
-    ever: u32,
-    over: bool,
-}
-
-/// The hold has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HoldFull;
 
 /// A place in a session's queue. Dropping it gives the place up.
 #[derive(Debug)]
 pub struct HoldTicket {
     /// `None` if the handover was over before the request got in line.
-    woken: Option<oneshot::Receiver<()>>,
+    place: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    ticket: Ticket,
+    woken: oneshot::Receiver<()>,
     deadline: Instant,
-    bytes: u64,
-    bytes_max: u64,
-    held: Arc<Held>,
+    book: Arc<Mutex<Book>>,
 }
 
 /// How a hold ended.
@@ -74,24 +72,38 @@ pub enum Resumed {
     TimedOut,
 }
 
+/// Tells a tunnel that its session is about to be frozen.
+#[derive(Debug)]
+pub struct Recall {
+    key: SessionKey,
+    recalls: Arc<DashMap<SessionKey, watch::Sender<()>>>,
+    /// `None` only while it is being dropped.
+    called: Option<watch::Receiver<()>>,
+}
+
 impl Holds {
-    /// Opens the queue of a session about to be frozen. Must precede the freeze, so that whoever
-    /// is parked finds a queue.
+    /// Opens the queue of a session about to be frozen, and calls its tunnels in. Must precede
+    /// the freeze, so that whoever is parked finds a queue.
     pub fn open(&self, key: SessionKey) -> Arc<Handover> {
-        Arc::clone(&self.handovers.entry(key).or_default())
+        let handover = Arc::clone(&self.handovers.entry(key).or_default());
+        if let Some(recall) = self.recalls.get(&key) {
+            recall.send_replace(());
+        }
+        handover
     }
 
     /// Wakes everyone who waits for the session, in order, and removes the queue. Must follow the
     /// change of ownership, so that whoever asks again sees it. Returns how many ever waited.
     pub fn close(&self, key: SessionKey) -> u32 {
         let Some((_, handover)) = self.handovers.remove(&key) else { return 0 };
-        let mut queue = handover.queue.lock();
-        queue.over = true;
-        for waiting in queue.waiting.drain(..) {
-            // Who stopped waiting is gone.
-            let _ = waiting.send(());
+        let mut book = self.book.lock();
+        for ticket in book.hold.release(key) {
+            if let Some(waker) = book.wakers.remove(&ticket) {
+                // Who stopped waiting is gone.
+                let _ = waker.send(());
+            }
         }
-        queue.ever
+        handover.ever.load(Relaxed)
     }
 
     /// The last request in execution of a frozen session has ended.
@@ -104,41 +116,47 @@ impl Holds {
     /// Requests held now, in the whole process.
     #[must_use]
     pub fn held(&self) -> u32 {
-        self.held.requests.load(Relaxed)
+        self.book.lock().hold.requests() as u32
     }
 
     /// Gets a request in line.
     ///
     /// # Errors
-    /// The session's or the process's bound is reached.
-    pub fn enter(&self, key: SessionKey, limits: &HoldLimits) -> Result<HoldTicket, HoldFull> {
-        if self.held.requests.fetch_add(1, Relaxed) >= limits.requests_total {
-            self.held.requests.fetch_sub(1, Relaxed);
-            return Err(HoldFull);
-        }
-        // From here on the ticket gives the place back, whatever happens.
-        let mut ticket = HoldTicket {
-            woken: None,
-            deadline: Instant::now() + Duration::from_millis(limits.ms_max.into()),
-            bytes: 0,
-            bytes_max: limits.bytes_total,
-            held: Arc::clone(&self.held),
+    /// The bound that is reached.
+    pub fn enter(
+        &self,
+        key: SessionKey,
+        waiting: Waiting,
+        limits: &HoldLimits,
+        now_ms: u64,
+    ) -> Result<HoldTicket, HoldRefused> {
+        // Looked for under the lock that `close` takes once the queue is gone: whoever finds the
+        // queue here is woken by it.
+        let mut book = self.book.lock();
+        let Some(handover) = self.handovers.get(&key) else {
+            return Ok(HoldTicket { place: None });
         };
-        let handover = self.handovers.get(&key).map(|entry| Arc::clone(&entry));
-        let Some(handover) = handover else { return Ok(ticket) };
-        let mut queue = handover.queue.lock();
-        if queue.over {
-            return Ok(ticket);
+        let ticket = book.hold.park(key, waiting, limits, now_ms)?;
+        handover.ever.fetch_add(1, Relaxed);
+        let (waker, woken) = oneshot::channel();
+        book.wakers.insert(ticket, waker);
+        let left = Duration::from_millis(ticket.deadline_ms().saturating_sub(now_ms));
+        let (deadline, book) = (Instant::now() + left, Arc::clone(&self.book));
+        Ok(HoldTicket { place: Some(Place { ticket, woken, deadline, book }) })
+    }
+
+    /// Asks to be told when the session is about to be frozen.
+    #[must_use]
+    pub fn recall(&self, key: SessionKey) -> Recall {
+        let called = self.recalls.entry(key).or_default().subscribe();
+        let mut recall = Recall { key, recalls: Arc::clone(&self.recalls), called: Some(called) };
+        // It may be under way already: then nobody else would tell.
+        if self.handovers.contains_key(&key)
+            && let Some(called) = &mut recall.called
+        {
+            called.mark_changed();
         }
-        queue.waiting.retain(|waiting| !waiting.is_closed());
-        if queue.waiting.len() >= usize::from(limits.requests_per_session) {
-            return Err(HoldFull);
-        }
-        let (wake, woken) = oneshot::channel();
-        queue.waiting.push_back(wake);
-        queue.ever += 1;
-        ticket.woken = Some(woken);
-        Ok(ticket)
+        recall
     }
 }
 
@@ -150,24 +168,10 @@ impl Handover {
 }
 
 impl HoldTicket {
-    /// Accounts for request bytes kept in memory while waiting.
-    ///
-    /// # Errors
-    /// The process's bound is reached.
-    pub fn carry(&mut self, bytes: u64) -> Result<(), HoldFull> {
-        if self.held.bytes.fetch_add(bytes, Relaxed) + bytes > self.bytes_max {
-            self.held.bytes.fetch_sub(bytes, Relaxed);
-            return Err(HoldFull);
-        }
-        self.bytes += bytes;
-        Ok(())
-    }
-
     /// Waits until the handover is over, or the bound is reached.
     pub async fn wait(mut self) -> Resumed {
-        let deadline = self.deadline;
-        match &mut self.woken {
-            Some(woken) => match tokio::time::timeout_at(deadline, woken).await {
+        match &mut self.place {
+            Some(place) => match tokio::time::timeout_at(place.deadline, &mut place.woken).await {
                 Ok(_) => Resumed::Retry,
                 Err(_) => Resumed::TimedOut,
             },
@@ -179,60 +183,30 @@ impl HoldTicket {
     }
 }
 
-impl Drop for HoldTicket {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.held.requests.fetch_sub(1, Relaxed);
-        self.held.bytes.fetch_sub(self.bytes, Relaxed);
+        let mut book = self.book.lock();
+        book.hold.cancel(self.ticket);
+        book.wakers.remove(&self.ticket);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: SessionKey = SessionKey(7);
-
-    fn limits() -> HoldLimits {
-        HoldLimits { requests_per_session: 2, requests_total: 3, bytes_total: 100, ms_max: 50 }
+impl Recall {
+    /// Waits until it is told. Safe to be given up and asked again.
+    pub async fn called(&mut self) {
+        if let Some(called) = &mut self.called
+            && called.changed().await.is_ok()
+        {
+            return;
+        }
+        // The sender lives as long as anyone listens to it.
+        std::future::pending().await
     }
+}
 
-    #[tokio::test]
-    async fn requests_wait_until_the_handover_is_over() {
-        let holds = Holds::default();
-        holds.open(KEY);
-        let first = holds.enter(KEY, &limits()).unwrap();
-        let waiting = tokio::spawn(first.wait());
-        tokio::task::yield_now().await;
-        assert_eq!(holds.held(), 1);
-        assert_eq!(holds.close(KEY), 1);
-        assert_eq!(waiting.await.unwrap(), Resumed::Retry);
-        assert_eq!(holds.held(), 0);
-        let late = holds.enter(KEY, &limits()).unwrap();
-        assert_eq!(late.wait().await, Resumed::Retry);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_hold_outlives_its_bound() {
-        let holds = Holds::default();
-        holds.open(KEY);
-        let ticket = holds.enter(KEY, &limits()).unwrap();
-        assert_eq!(ticket.wait().await, Resumed::TimedOut);
-        assert_eq!(holds.held(), 0);
-    }
-
-    #[tokio::test]
-    async fn the_hold_is_bounded_by_session_process_and_bytes() {
-        let holds = Holds::default();
-        holds.open(KEY);
-        let mut first = holds.enter(KEY, &limits()).unwrap();
-        let second = holds.enter(KEY, &limits()).unwrap();
-        assert!(holds.enter(KEY, &limits()).is_err());
-        let elsewhere = holds.enter(SessionKey(8), &limits()).unwrap();
-        assert!(holds.enter(SessionKey(9), &limits()).is_err());
-        assert_eq!(first.carry(100), Ok(()));
-        assert_eq!(first.carry(1), Err(HoldFull));
-        drop((first, second, elsewhere));
-        assert_eq!(holds.held(), 0);
-        assert_eq!(holds.held.bytes.load(Relaxed), 0);
+impl Drop for Recall {
+    fn drop(&mut self) {
+        drop(self.called.take());
+        self.recalls.remove_if(&self.key, |_, recall| recall.receiver_count() == 0);
     }
 }

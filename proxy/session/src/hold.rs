@@ -2,11 +2,11 @@
 //! go on. Only the account; the waiting itself is the shell's. A count alone would not do, because
 //! each bound (a session's, the process's, bytes, time) protects someone else.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use homing_wire::{HoldLimits, SessionKey};
 
-use crate::spread::{BuildKeyHasher, spread};
+use crate::spread::BuildKeyHasher;
 
 #[cfg(test)]
 mod tests;
@@ -14,8 +14,8 @@ mod tests;
 /// Names one held request. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
-    deadline_ms: u64,
     number: u64,
+    deadline_ms: u64,
     key: SessionKey,
 }
 
@@ -31,6 +31,15 @@ impl Ticket {
     pub fn key(&self) -> SessionKey {
         self.key
     }
+}
+
+/// A request that asks to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// When it was first held: being held again does not give it more time.
+    pub since_ms: u64,
+    /// Bytes it keeps in memory while it waits.
+    pub bytes: u64,
 }
 
 /// Why a request may not wait.
@@ -50,21 +59,11 @@ pub enum HoldRefused {
     Time,
 }
 
-/// A held request that may go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Release {
-    /// Which.
-    pub ticket: Ticket,
-    /// How long to wait before it goes on. Never falls along a session's requests.
-    pub after_ms: u64,
-}
-
 /// The account of a process's held requests.
 #[derive(Debug, Default)]
 pub struct Hold {
     sessions: HashMap<SessionKey, VecDeque<Parked>, BuildKeyHasher>,
-    /// All tickets, by deadline.
-    deadlines: BTreeSet<Ticket>,
+    requests: usize,
     bytes: u64,
     issued: u64,
 }
@@ -76,26 +75,25 @@ struct Parked {
 }
 
 impl Hold {
-    /// Lets a request of `bytes` wait for its session, behind those that wait already.
+    /// Lets a request wait for its session, behind those that wait already.
     ///
-    /// `since_ms` is when it was first held: being held again does not give it more time. The
-    /// limits are passed in because they change with the table.
+    /// The limits are passed in because they change with the table.
     ///
     /// # Errors
     /// The bound that is reached.
     pub fn park(
         &mut self,
         key: SessionKey,
-        bytes: u64,
-        since_ms: u64,
+        waiting: Waiting,
         limits: &HoldLimits,
         now_ms: u64,
     ) -> Result<Ticket, HoldRefused> {
-        let deadline_ms = since_ms.saturating_add(limits.ms_max.into());
+        let deadline_ms = waiting.since_ms.saturating_add(limits.ms_max.into());
+        let bytes = waiting.bytes;
         if deadline_ms <= now_ms {
             return Err(HoldRefused::Time);
         }
-        if self.deadlines.len() >= limits.requests_total as usize {
+        if self.requests >= limits.requests_total as usize {
             return Err(HoldRefused::Process);
         }
         if self.bytes.saturating_add(bytes) > limits.bytes_total {
@@ -105,72 +103,33 @@ impl Hold {
             return Err(HoldRefused::Session);
         }
         self.issued += 1;
-        let ticket = Ticket { deadline_ms, number: self.issued, key };
+        let ticket = Ticket { number: self.issued, deadline_ms, key };
         self.bytes += bytes;
-        self.deadlines.insert(ticket);
+        self.requests += 1;
         self.sessions.entry(key).or_default().push_back(Parked { ticket, bytes });
         Ok(ticket)
     }
 
     /// Lets all requests of a session go on, in the order they came.
-    ///
-    /// Requests of different sessions start up to `spread_ms` apart, so that a zone that takes
-    /// over thousands of sessions at once does not meet all their requests in one instant. `seed`
-    /// varies that between releases.
-    pub fn release(&mut self, key: SessionKey, spread_ms: u64, seed: u64) -> Vec<Release> {
+    pub fn release(&mut self, key: SessionKey) -> impl Iterator<Item = Ticket> + use<> {
         let parked = self.sessions.remove(&key).unwrap_or_default();
-        let draw = (spread(key) ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let after_ms = ((u128::from(draw) * u128::from(spread_ms)) >> 64) as u64;
-        let go = |parked: Parked| {
-            self.deadlines.remove(&parked.ticket);
-            self.bytes -= parked.bytes;
-            Release { ticket: parked.ticket, after_ms }
-        };
-        parked.into_iter().map(go).collect()
+        self.requests -= parked.len();
+        self.bytes -= parked.iter().map(|parked| parked.bytes).sum::<u64>();
+        parked.into_iter().map(|parked| parked.ticket)
     }
 
-    /// Takes one request out: its client has gone. Returns whether it was waiting.
+    /// Takes one request out: its time is over, or its client has gone. Returns whether it was
+    /// waiting.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
-        let known = self.deadlines.remove(&ticket);
-        if known {
-            self.take_out(ticket);
-        }
-        known
-    }
-
-    /// Takes out up to `max` requests that have waited as long as they may, the longest first.
-    pub fn expire(&mut self, now_ms: u64, max: usize) -> Vec<Ticket> {
-        let mut over = Vec::new();
-        while over.len() < max {
-            let Some(first) = self.deadlines.first().copied() else {
-                break;
-            };
-            if first.deadline_ms > now_ms {
-                break;
-            }
-            self.deadlines.remove(&first);
-            self.take_out(first);
-            over.push(first);
-        }
-        over
-    }
-
-    fn take_out(&mut self, ticket: Ticket) {
-        let Some(parked) = self.sessions.get_mut(&ticket.key) else {
-            return;
-        };
-        if let Some(at) = parked.iter().position(|parked| parked.ticket == ticket) {
-            self.bytes -= parked.remove(at).map_or(0, |parked| parked.bytes);
-        }
+        let Some(parked) = self.sessions.get_mut(&ticket.key) else { return false };
+        let at = parked.iter().position(|parked| parked.ticket == ticket);
+        let Some(gone) = at.and_then(|at| parked.remove(at)) else { return false };
+        self.requests -= 1;
+        self.bytes -= gone.bytes;
         if parked.is_empty() {
             self.sessions.remove(&ticket.key);
         }
-    }
-
-    /// When the next hold ends.
-    #[must_use]
-    pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.deadlines.first().map(|ticket| ticket.deadline_ms)
+        true
     }
 
     /// Requests of a session that wait.
@@ -182,7 +141,7 @@ impl Hold {
     /// All requests that wait.
     #[must_use]
     pub fn requests(&self) -> usize {
-        self.deadlines.len()
+        self.requests
     }
 
     /// Bytes they hold.

@@ -7,6 +7,8 @@ use homing_wire::{
 
 use super::*;
 
+const NEW: Waiting = Waiting { since_ms: 1, bytes: 0 };
+
 fn live() -> Live {
     let zone = |name: &str| Zone {
         name: name.to_owned(),
@@ -46,8 +48,8 @@ fn who(key: SessionKey) -> Who {
 fn a_permit_counts_a_request_in_and_out_however_it_ends() {
     let (gates, live, key) = (gates(), live(), SessionKey(1 << 100));
     let home = live.home(key);
-    let Admission::Go(first) = gates.admit(&live, home.zone, who(key), 1) else { panic!() };
-    let Admission::Go(second) = gates.admit(&live, home.zone, who(key), 2) else { panic!() };
+    let Admission::Go(first) = gates.admit(&live, home.zone, who(key), NEW, 1) else { panic!() };
+    let Admission::Go(second) = gates.admit(&live, home.zone, who(key), NEW, 2) else { panic!() };
     assert_eq!((first.epoch(), gates.in_flight(home.zone, key)), (home.epoch, 2));
     first.finish(Finish { status: 200, bytes: 10, latency_us: 500 });
     drop(second);
@@ -68,16 +70,16 @@ async fn a_frozen_session_parks_and_a_moved_one_points_to_its_home() {
     step(to, Event::Stage { directive, to_incarnation, epoch });
     gates.holds().open(key);
     step(home.zone, Event::Freeze { directive });
-    let Admission::Park(ticket) = gates.admit(&live, home.zone, who(key), 1) else { panic!() };
+    let Admission::Park(ticket) = gates.admit(&live, home.zone, who(key), NEW, 1) else { panic!() };
     step(home.zone, Event::Grant { directive, to, epoch });
     step(to, Event::Activate { directive, to_incarnation, epoch });
     step(home.zone, Event::GrantAck { directive });
     assert_eq!(gates.holds().close(key), 1);
     assert_eq!(ticket.wait().await, crate::hold::Resumed::Retry);
-    let Admission::Moved(moved) = gates.admit(&live, home.zone, who(key), 1) else { panic!() };
+    let Admission::Moved(moved) = gates.admit(&live, home.zone, who(key), NEW, 1) else { panic!() };
     assert_eq!(moved, Home { zone: to, epoch });
     assert_eq!(gates.home(&live, key), moved);
-    assert!(matches!(gates.admit(&live, to, who(key), 1), Admission::Go(_)));
+    assert!(matches!(gates.admit(&live, to, who(key), NEW, 1), Admission::Go(_)));
     // A directive for another life of this gate is not obeyed.
     let other = Event::FenceQuery { directive: DirectiveId(6), to_incarnation: Incarnation(8) };
     assert_eq!(gates.step(&live, to, key, other, 1), Err(Refusal::OtherLife));
@@ -89,7 +91,7 @@ fn pages_show_every_session_once() {
     for n in 0..500_u128 {
         let key =
             SessionKey(n << 96 | n.wrapping_mul(0x9e37_79b9_7f4a_7c15) & u128::from(u64::MAX));
-        let admission = gates.admit(&live, live.home(key).zone, who(key), 1);
+        let admission = gates.admit(&live, live.home(key).zone, who(key), NEW, 1);
         assert!(matches!(admission, Admission::Go(_)));
     }
     let (mut seen, mut cursor) = (std::collections::BTreeSet::new(), Some(0));

@@ -6,22 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use homing_session::head::HeadView;
+use homing_session::{head::HeadView, hold::Waiting, roster::Who};
 use homing_wire::ZoneId;
 use pingora_proxy::Session as Downstream;
 
 use super::{
     body::BodyCount,
     decide::{Ask, Decision, decide, place_of},
-    edge::{Edge, random},
+    edge::{Edge, head_bytes, random},
     exchange::{Exchange, Taken},
     facts::EdgeFacts,
     failure::Failure,
     key::KeyFaults,
     outbound,
 };
-use homing_session::roster::Who;
-
 use crate::{
     gates::{Admission, Permit, Refused},
     hold::Resumed,
@@ -60,7 +58,8 @@ impl Edge {
         match taken.session {
             Some((key, _)) => {
                 let who = Who { key, service: taken.service, place };
-                let (permit, zone) = self.admit(who, taken.zone, &mut taken.held).await?;
+                let head = head_bytes(client.req_header()) as u64;
+                let (permit, zone) = self.admit(who, taken.zone, head, &mut taken.held).await?;
                 taken.permit = Some(permit);
                 taken.zone = zone;
             }
@@ -124,17 +123,22 @@ impl Edge {
         }
     }
 
-    /// Asks the gate until the request is let in or refused. Returns where it was let in.
+    /// Asks the gate until the request is let in or refused. Returns where it was let in. While
+    /// it waits it keeps its head in memory, and nothing of its body.
     async fn admit(
         &self,
         who: Who,
         mut zone: ZoneId,
+        bytes: u64,
         held: &mut Duration,
     ) -> Result<(Permit, ZoneId), Failure> {
         let parts = &self.parts;
         let (mut redirects, mut holds) = (0, 0);
+        let mut since_ms = None;
         loop {
-            let admission = parts.gates.admit(&parts.live.load(), zone, who, self.clock.now_ms());
+            let now_ms = self.clock.now_ms();
+            let waiting = Waiting { since_ms: since_ms.unwrap_or(now_ms), bytes };
+            let admission = parts.gates.admit(&parts.live.load(), zone, who, waiting, now_ms);
             match admission {
                 Admission::Go(permit) => return Ok((permit, zone)),
                 Admission::Moved(home) => {
@@ -149,6 +153,7 @@ impl Edge {
                     if holds > HOLDS_MAX {
                         return Err(Failure::HoldTimeout);
                     }
+                    since_ms.get_or_insert(now_ms);
                     let parked = Instant::now();
                     let resumed = ticket.wait().await;
                     *held += parked.elapsed();
@@ -166,6 +171,7 @@ impl Edge {
 fn refused(refused: Refused) -> Failure {
     match refused {
         Refused::HoldFull => Failure::HoldFull,
+        Refused::HoldOver => Failure::HoldTimeout,
         Refused::NotOwner | Refused::NoLease | Refused::RosterFull => Failure::GateUnavailable,
     }
 }

@@ -145,7 +145,7 @@ impl Edge {
 }
 
 /// Bytes of a head as they travelled in HTTP/1; the bound means the same in every protocol.
-fn head_bytes(head: &RequestHeader) -> usize {
+pub(super) fn head_bytes(head: &RequestHeader) -> usize {
     let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     head.method.as_str().len() + head.raw_path().len() + 12 + fields.sum::<usize>()
 }
@@ -406,6 +406,8 @@ impl Edge {
                     permit.finish(Finish { status: exchange.status, bytes, latency_us });
                 }
                 Some(_) => {}
+                // Its permit was finished before its end.
+                None if taken.session.is_some() => {}
                 None => {
                     self.parts.recorder.started(taken.zone);
                     let class = StatusClass::of(exchange.status);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use homing_wire::{HoldLimits, SessionKey};
 use proptest::prelude::*;
 
-use super::{Hold, HoldRefused, Ticket};
+use super::{Hold, HoldRefused, Ticket, Waiting};
 
 const LIMITS: HoldLimits =
     HoldLimits { requests_per_session: 3, requests_total: 5, bytes_total: 100, ms_max: 50 };
@@ -17,7 +17,7 @@ fn key(n: u128) -> SessionKey {
 #[test]
 fn each_bound_refuses() {
     let mut hold = Hold::default();
-    let mut park = |n, bytes, since| hold.park(key(n), bytes, since, &LIMITS, 50);
+    let mut park = |n, bytes, since_ms| hold.park(key(n), Waiting { since_ms, bytes }, &LIMITS, 50);
     assert_eq!(park(1, 0, 0), Err(HoldRefused::Time));
     assert_eq!(park(1, 101, 50), Err(HoldRefused::Bytes));
     for _ in 0..3 {
@@ -34,37 +34,23 @@ fn each_bound_refuses() {
 #[test]
 fn requests_go_on_in_the_order_they_came() {
     let mut hold = Hold::default();
-    let tickets: Vec<_> =
-        (0..3).map(|n| hold.park(key(1), n, n, &LIMITS, n).expect("room")).collect();
-    let released = hold.release(key(1), 100, 7);
-    assert_eq!(released.iter().map(|go| go.ticket).collect::<Vec<_>>(), tickets);
-    assert!(released.windows(2).all(|two| two[0].after_ms <= two[1].after_ms));
-    assert!(released.iter().all(|go| go.after_ms < 100));
-    assert!(hold.release(key(1), 100, 7).is_empty());
+    let mut park = |n| hold.park(key(1), Waiting { since_ms: n, bytes: n }, &LIMITS, n);
+    let tickets: Vec<_> = (0..3).map(|n| park(n).expect("room")).collect();
+    assert_eq!(hold.release(key(1)).collect::<Vec<_>>(), tickets);
+    assert_eq!(hold.release(key(1)).count(), 0);
     assert_eq!((hold.requests(), hold.bytes()), (0, 0));
-}
-
-#[test]
-fn sessions_start_apart() {
-    let mut starts = std::collections::BTreeSet::new();
-    for n in 0..100 {
-        let mut hold = Hold::default();
-        hold.park(key(n), 0, 0, &LIMITS, 0).expect("room");
-        starts.insert(hold.release(key(n), 1_000, 3)[0].after_ms);
-    }
-    assert!(starts.len() > 80, "{}", starts.len());
 }
 
 #[test]
 fn being_held_again_gives_no_more_time() {
     let mut hold = Hold::default();
-    hold.park(key(1), 0, 10, &LIMITS, 10).expect("room");
-    hold.release(key(1), 0, 0);
-    let again = hold.park(key(1), 0, 10, &LIMITS, 40).expect("room");
-    assert_eq!((again.deadline_ms(), hold.next_deadline_ms()), (60, Some(60)));
-    assert!(hold.expire(59, 10).is_empty());
-    assert_eq!(hold.expire(60, 10), [again]);
-    assert!(!hold.cancel(again));
+    let waiting = Waiting { since_ms: 10, bytes: 0 };
+    hold.park(key(1), waiting, &LIMITS, 10).expect("room");
+    assert_eq!(hold.release(key(1)).count(), 1);
+    let again = hold.park(key(1), waiting, &LIMITS, 40).expect("room");
+    assert_eq!((again.deadline_ms(), again.key()), (60, key(1)));
+    assert_eq!(hold.park(key(1), waiting, &LIMITS, 60), Err(HoldRefused::Time));
+    assert!(hold.cancel(again) && !hold.cancel(again));
 }
 
 proptest! {
@@ -79,13 +65,15 @@ proptest! {
             now_ms += pause_ms;
             match what {
                 0 | 1 => {
-                    if let Ok(ticket) = hold.park(key(n), bytes, now_ms, &LIMITS, now_ms) {
+                    let asked = Waiting { since_ms: now_ms, bytes };
+                    if let Ok(ticket) = hold.park(key(n), asked, &LIMITS, now_ms) {
                         prop_assert!(waiting.insert(ticket, bytes).is_none());
+                        prop_assert_eq!(ticket.deadline_ms(), now_ms + 50);
                     }
                 }
                 2 => {
-                    for go in hold.release(key(n), 10, 1) {
-                        prop_assert!(waiting.remove(&go.ticket).is_some());
+                    for ticket in hold.release(key(n)) {
+                        prop_assert!(waiting.remove(&ticket).is_some());
                     }
                     prop_assert!(waiting.keys().all(|ticket| ticket.key() != key(n)));
                 }
@@ -96,16 +84,12 @@ proptest! {
                     }
                 }
             }
-            for ticket in hold.expire(now_ms, usize::MAX) {
-                prop_assert!(waiting.remove(&ticket).is_some());
-            }
-            prop_assert!(waiting.keys().all(|ticket| ticket.deadline_ms() > now_ms));
             prop_assert_eq!(hold.requests(), waiting.len());
             prop_assert_eq!(hold.bytes(), waiting.values().sum::<u64>());
             prop_assert!(hold.requests() <= 5 && hold.bytes() <= 100);
         }
         for n in 0..4 {
-            hold.release(key(n), 0, 0);
+            drop(hold.release(key(n)));
         }
         prop_assert!(hold.sessions.is_empty());
         prop_assert_eq!((hold.requests(), hold.bytes()), (0, 0));

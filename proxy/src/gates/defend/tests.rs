@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use homing_session::roster::Who;
+use homing_session::{hold::Waiting, roster::Who};
 use homing_wire::{
     Capacity, Delta, Intake, Policy, Price, ServiceId, Version, Zone,
     delta::BucketRun,
@@ -62,7 +62,11 @@ fn sessions_stay_when_their_bucket_is_dealt_elsewhere() {
     let other = ZoneId(1 - home.zone.0);
     let now = Live::compile(before.clone());
     let who = Who { key, service: ServiceId(0), place: None };
-    let Admission::Go(permit) = gates.admit(&now, home.zone, who, 1) else { panic!() };
+    let Admission::Go(permit) =
+        gates.admit(&now, home.zone, who, Waiting { since_ms: 1, bytes: 0 }, 1)
+    else {
+        panic!()
+    };
     drop(permit);
 
     let next = Live::compile(dealt(&before, key, other));
@@ -71,9 +75,17 @@ fn sessions_stay_when_their_bucket_is_dealt_elsewhere() {
     assert_eq!(kept, [(key, expected)]);
     assert_eq!(gates.home(&next, key), expected);
     // The zone that the table names sends the request back; the home executes it, newly fenced.
-    let Admission::Moved(back) = gates.admit(&next, other, who, 3) else { panic!() };
+    let Admission::Moved(back) =
+        gates.admit(&next, other, who, Waiting { since_ms: 1, bytes: 0 }, 3)
+    else {
+        panic!()
+    };
     assert_eq!(back, expected);
-    let Admission::Go(permit) = gates.admit(&next, home.zone, who, 3) else { panic!() };
+    let Admission::Go(permit) =
+        gates.admit(&next, home.zone, who, Waiting { since_ms: 1, bytes: 0 }, 3)
+    else {
+        panic!()
+    };
     assert_eq!(permit.epoch(), expected.epoch);
     drop(permit);
     // Nothing is kept twice, nor where no bucket was dealt.
@@ -89,7 +101,7 @@ fn a_home_that_is_stated_for_the_session_is_obeyed() {
     let other = ZoneId(1 - home.zone.0);
     let now = Live::compile(before.clone());
     let who = Who { key, service: ServiceId(0), place: None };
-    drop(gates.admit(&now, home.zone, who, 1));
+    drop(gates.admit(&now, home.zone, who, Waiting { since_ms: 1, bytes: 0 }, 1));
     let mut after = dealt(&before, key, other);
     let mut change = Delta::to(after.version().next(), 2);
     change.set.push((key, Home { zone: other, epoch: Epoch(9) }));
