@@ -149,6 +149,13 @@ impl AccessLog {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// The counter behind [`AccessLog::dropped`], for metrics: holding it, unlike the log, does
+    /// not keep the writer from ending.
+    #[must_use]
+    pub fn dropped_counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.dropped)
+    }
+
     /// Opens the file anew before the next line, after a rotation has moved it away.
     pub fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);

@@ -88,15 +88,34 @@ pub enum ListenFault {
     },
 }
 
-/// What all listeners did, for metrics.
-#[derive(Debug, Default)]
+/// What one listener did, for metrics.
+#[derive(Debug)]
 pub struct ConnectionCounts {
+    /// Where it listens.
+    pub address: SocketAddr,
     /// Connections open now.
     pub open: AtomicUsize,
     /// Connections accepted since the start.
     pub accepted: AtomicU64,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: AtomicU64,
+    /// Times it stopped accepting because it had as many connections as it may; further ones
+    /// waited in the kernel's backlog.
+    pub full: AtomicU64,
+}
+
+impl ConnectionCounts {
+    /// A listener that has done nothing yet.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            open: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
+            handshakes_failed: AtomicU64::new(0),
+            full: AtomicU64::new(0),
+        }
+    }
 }
 
 /// What a TLS listener needs: the certificates in force, and the settings that ask them.
@@ -107,13 +126,13 @@ struct Bound {
     socket: TcpListener,
     tls: Option<Tls>,
     limits: ConnectionLimits,
+    counts: Arc<ConnectionCounts>,
 }
 
 /// Bound listeners that are not served yet.
 pub struct Listeners {
     bound: Vec<Bound>,
     addresses: Vec<SocketAddr>,
-    counts: Arc<ConnectionCounts>,
 }
 
 impl Listeners {
@@ -129,11 +148,12 @@ impl Listeners {
             let socket = bind(address).map_err(|fault| ListenFault::Bind { address, fault })?;
             let tls = open_tls(&one.certificates)
                 .map_err(|fault| ListenFault::Certificates { address, fault })?;
-            addresses
-                .push(socket.local_addr().map_err(|fault| ListenFault::Bind { address, fault })?);
-            bound.push(Bound { socket, tls, limits: one.limits });
+            let got = socket.local_addr().map_err(|fault| ListenFault::Bind { address, fault })?;
+            addresses.push(got);
+            let counts = Arc::new(ConnectionCounts::new(got));
+            bound.push(Bound { socket, tls, limits: one.limits, counts });
         }
-        Ok(Self { bound, addresses, counts: Arc::default() })
+        Ok(Self { bound, addresses })
     }
 
     /// Where they listen, in the order of the settings, with the ports they got.
@@ -142,10 +162,10 @@ impl Listeners {
         &self.addresses
     }
 
-    /// Counters that live on while the listeners are served.
+    /// Counters that live on while the listeners are served, one a listener.
     #[must_use]
-    pub fn counts(&self) -> Arc<ConnectionCounts> {
-        Arc::clone(&self.counts)
+    pub fn counts(&self) -> Vec<Arc<ConnectionCounts>> {
+        self.bound.iter().map(|bound| Arc::clone(&bound.counts)).collect()
     }
 
     /// The certificates in force, by listener; `None` for plain ones. For reloads.
@@ -158,7 +178,7 @@ impl Listeners {
     /// The pingora service that serves them with `app`.
     #[must_use]
     pub fn serve<A>(self, app: A) -> EdgeService<A> {
-        EdgeService { app: Arc::new(app), bound: self.bound, counts: self.counts }
+        EdgeService { app: Arc::new(app), bound: self.bound }
     }
 }
 
@@ -167,7 +187,6 @@ impl Listeners {
 pub struct EdgeService<A> {
     app: Arc<A>,
     bound: Vec<Bound>,
-    counts: Arc<ConnectionCounts>,
 }
 
 #[async_trait]
@@ -182,6 +201,7 @@ where
         _listeners_per_fd: usize,
     ) {
         let mut loops = tokio::task::JoinSet::new();
+        let all: Vec<_> = self.bound.iter().map(|bound| Arc::clone(&bound.counts)).collect();
         for bound in self.bound.drain(..) {
             let listener = match tokio::net::TcpListener::from_std(bound.socket) {
                 Ok(listener) => listener,
@@ -192,16 +212,15 @@ where
             };
             let acceptor = bound.tls.map(|(_, config)| tcp::acceptor(config));
             let app = Arc::clone(&self.app);
-            let counts = Arc::clone(&self.counts);
-            let shutdown = shutdown.clone();
+            let (limits, counts, shutdown) = (bound.limits, bound.counts, shutdown.clone());
             loops.spawn(async move {
-                tcp::accept_loop(listener, acceptor, bound.limits, app, counts, shutdown).await;
+                tcp::accept_loop(listener, acceptor, limits, app, counts, shutdown).await;
             });
         }
         while loops.join_next().await.is_some() {}
         // Wakes keep-alive connections that wait for a next request.
         ServerApp::cleanup(&*self.app).await;
-        while self.counts.open.load(Ordering::Acquire) > 0 {
+        while all.iter().any(|counts| counts.open.load(Ordering::Acquire) > 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

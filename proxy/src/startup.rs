@@ -233,7 +233,9 @@ impl Assembly {
 
         let parts = self.admin_parts(&settings, &rules, &views, &leaving, &side_parts);
         let (admin_socket, admin) = admin_socket;
-        self.start_admin(&side, admin_socket, parts);
+        let lines_dropped = log.as_ref().map(access_log::AccessLog::dropped_counter);
+        let shown = self.exposition(&parts).with_edge(listeners.counts(), lines_dropped);
+        spawn(&side, "admin", admin::serve(admin_socket, parts, Arc::new(shown)));
         let orders = side_parts.orders;
 
         let reloading = reload::Reloading {
@@ -297,14 +299,13 @@ impl Assembly {
         }
     }
 
-    fn start_admin(&self, side: &Runtime, socket: TcpListener, parts: AdminParts) {
-        let exposition = Exposition::new(
+    fn exposition(&self, parts: &AdminParts) -> Exposition {
+        Exposition::new(
             &self.metrics,
             Arc::clone(&self.recorder),
             Arc::clone(&self.live),
             Arc::new(parts.clone()),
-        );
-        spawn(side, "admin", admin::serve(socket, parts, Arc::new(exposition)));
+        )
     }
 
     /// Handoffs, the authority or the link to it, records, the table on disk.

@@ -1,6 +1,7 @@
 //! What the process tells of itself: counters and latencies (recorder), their exposition
-//! (metrics), and what is sent to control (shipper).
+//! (metrics, edge), and what is sent to control (shipper).
 
+mod edge;
 pub mod metrics;
 pub mod recorder;
 pub mod shipper;

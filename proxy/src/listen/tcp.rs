@@ -66,7 +66,7 @@ pub(super) async fn accept_loop<A>(
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     loop {
         let accepted = tokio::select! {
-            accepted = next(&listener, &slots) => accepted,
+            accepted = next(&listener, &slots, &counts) => accepted,
             changed = shutdown.changed() => {
                 if changed.is_err() || *shutdown.borrow() {
                     return;
@@ -98,8 +98,15 @@ pub(super) async fn accept_loop<A>(
 async fn next(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
+    counts: &ConnectionCounts,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let slot = match Arc::clone(slots).try_acquire_owned() {
+        Ok(slot) => slot,
+        Err(_) => {
+            counts.full.fetch_add(1, Ordering::Relaxed);
+            Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?
+        }
+    };
     let (socket, _) = listener.accept().await?;
     Ok((socket, slot))
 }

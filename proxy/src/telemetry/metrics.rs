@@ -1,7 +1,10 @@
 //! Counters of rare events and the text of `/metrics`. Labels are bounded: zone and service names
 //! of the table, and the words of closed enums; never a session, an address or an error's text.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use homing_wire::{UndoneReason, ZoneId, message::NackReason};
 use prometheus_client::{
@@ -15,8 +18,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::recorder::{Recorder, StatusClass};
-use crate::live::LiveTable;
+use super::{
+    edge::EdgeCounts,
+    recorder::{Recorder, StatusClass},
+};
+use crate::{listen::ConnectionCounts, live::LiveTable};
 
 /// Upper edges of the latency histogram that is shown, microseconds; powers of two, at which the
 /// recorder's finer buckets add up exactly.
@@ -207,6 +213,17 @@ impl Exposition {
         registry.register_collector(Box::new(labelled));
         registry.register_collector(Box::new(ByZone { recorder, live, gauges }));
         Self { registry }
+    }
+
+    /// Shows what the edge's listeners did too, and how many lines its log has dropped.
+    #[must_use]
+    pub fn with_edge(
+        mut self,
+        listeners: Vec<Arc<ConnectionCounts>>,
+        lines_dropped: Option<Arc<AtomicU64>>,
+    ) -> Self {
+        self.registry.register_collector(Box::new(EdgeCounts { listeners, lines_dropped }));
+        self
     }
 
     /// The page in OpenMetrics text.
