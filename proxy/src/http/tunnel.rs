@@ -1,6 +1,7 @@
 //! WebSockets: a tunnel of our own instead of pingora's upgrade path, which takes the end of the
 //! handshake's empty body for the end of the tunnel and so loses about one upgrade in ten. The
-//! tunnel holds its request's permit: a handoff of the session waits until it has ended.
+//! tunnel holds its request's permit: a handoff of the session waits until it has ended, or, where
+//! the service says so, has its client reconnect.
 
 use std::{
     sync::Arc,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use homing_wire::UpstreamProtocol;
+use homing_wire::{LongLived, UpstreamProtocol};
 use http::header;
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -25,7 +26,15 @@ use super::{
     failure::Failure,
     outbound,
 };
-use crate::endpoints::{Call, Upstream};
+use crate::{
+    endpoints::{Call, Upstream},
+    gates::Finish,
+    hold::Recall,
+};
+
+mod frames;
+
+use frames::{Frames, RECONNECT};
 
 /// Bytes of the app's response head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -38,6 +47,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(3_600);
 /// Bytes of a refusal's body that are passed on.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
+/// Longest time a tunnel goes on after its session was frozen.
+const JITTER_MS_MAX: u64 = 1_000;
+/// How long a client that was told to reconnect may take to close.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// Whether the request asks for a WebSocket. Other upgrades are ignored, as HTTP allows: the
 /// request is then served as the plain one that it also is.
 pub(super) fn is_asked_for(client: &Downstream) -> bool {
@@ -45,6 +59,14 @@ pub(super) fn is_asked_for(client: &Downstream) -> bool {
         |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
     client.is_upgrade_req()
         && client.req_header().headers.get(header::UPGRADE).is_some_and(names_websocket)
+}
+
+/// How a tunnel ended.
+enum Ended {
+    /// One side closed it.
+    Closed,
+    /// Its session is being handed over.
+    Recalled,
 }
 
 /// What the app said to the handshake.
@@ -69,8 +91,13 @@ impl Edge {
             Ok(Ok(mut reply)) => {
                 let relayed = self.relay(client, exchange, &mut app, &mut reply).await;
                 self.call_ended(exchange, &upstream, Call::Answered);
-                if let Err(fault) = relayed {
-                    tracing::debug!(%fault, "a tunnel broke off");
+                match relayed {
+                    Ok(Ended::Recalled) => {
+                        drop(app);
+                        self.part(client, exchange).await;
+                    }
+                    Ok(Ended::Closed) => {}
+                    Err(fault) => tracing::debug!(%fault, "a tunnel broke off"),
                 }
                 return Ok(());
             }
@@ -117,19 +144,24 @@ impl Edge {
         exchange: &mut Exchange,
         app: &mut TcpStream,
         reply: &mut Reply,
-    ) -> Result<()> {
+    ) -> Result<Ended> {
         let mut head = reply.head.clone();
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
         outbound::towards_client(exchange, self.parts.rules.load().expose_zone, &mut head)?;
         if head.status.as_u16() != 101 {
-            return refuse(client, app, head, reply).await;
+            refuse(client, app, head, reply).await?;
+            return Ok(Ended::Closed);
         }
+        let mut recall = self.recall(exchange);
+        let mut frames = Frames::default();
+        let mut leave_at = None;
         client.write_response_header(Box::new(head), false).await?;
         client.set_keepalive(None);
         client.set_read_timeout(None);
         if !reply.rest.is_empty() {
             let rest = reply.rest.split().freeze();
+            frames.pass(&rest);
             client.write_response_body(Some(rest), false).await?;
         }
         let (mut from_app, mut to_app) = app.split();
@@ -139,20 +171,77 @@ impl Edge {
             tokio::select! {
                 said = client.as_downstream_mut().read_request_body() => match said? {
                     Some(said) => to_app.write_all(&said).await.or_err(ErrorType::WriteError, "app")?,
-                    None => return Ok(()),
+                    None => return Ok(Ended::Closed),
                 },
                 read = from_app.read_buf(&mut piece) => {
                     if read.or_err(ErrorType::ReadError, "app")? == 0 {
-                        return Ok(());
+                        return Ok(Ended::Closed);
                     }
+                    frames.pass(&piece);
                     client.write_response_body(Some(piece.split().freeze()), false).await?;
                 },
+                () = called(&mut recall), if leave_at.is_none() => {
+                    leave_at = Some(tokio::time::Instant::now() + jitter(exchange));
+                }
+                // Inside a frame of the app's, a frame of ours would be taken for its payload.
+                () = come(leave_at), if frames.at_boundary() => return Ok(Ended::Recalled),
                 () = tokio::time::sleep(SILENCE_MAX) => {
                     return Err(Error::explain(ErrorType::ReadTimedout, "silence"));
                 }
             }
         }
     }
+}
+
+impl Edge {
+    /// Listens for a freeze of the tunnel's session, if its service has clients reconnect then.
+    fn recall(&self, exchange: &Exchange) -> Option<Recall> {
+        let taken = exchange.taken.as_ref()?;
+        let (key, _) = taken.session?;
+        let reconnect = taken.service()?.long_lived == LongLived::Reconnect;
+        reconnect.then(|| self.parts.gates.holds().recall(key))
+    }
+
+    /// Tells the client to reconnect, and gives the session's place back: the app's side is closed
+    /// already, so nothing is executed here any more.
+    async fn part(&self, client: &mut Downstream, exchange: &mut Exchange) {
+        let told = client.write_response_body(Some(Bytes::from_static(RECONNECT)), false).await;
+        let latency_us = exchange.us_to(exchange.head_at.unwrap_or_else(Instant::now));
+        if let Some(permit) = exchange.taken.as_mut().and_then(|taken| taken.permit.take()) {
+            let (status, bytes) = (exchange.status, client.body_bytes_sent() as u64);
+            permit.finish(Finish { status, bytes, latency_us });
+        }
+        // Closing a socket with unread bytes resets it, and the client might never read why.
+        let read_out = async {
+            while let Ok(Some(_)) = client.as_downstream_mut().read_request_body().await {}
+        };
+        if told.is_ok() {
+            let _ = timeout(PARTING, read_out).await;
+        }
+    }
+}
+
+async fn called(recall: &mut Option<Recall>) {
+    match recall {
+        Some(recall) => recall.called().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn come(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long a recalled tunnel goes on: different for each, so that clients do not all come back at
+/// once, and at most half the freeze, so that they come back into the hold and go on from there.
+fn jitter(exchange: &Exchange) -> Duration {
+    let freeze_ms =
+        exchange.taken.as_ref().map_or(0, |taken| taken.facts.facts.policy.cut.freeze_ms_max);
+    let ms_max = u64::from(freeze_ms / 2).min(JITTER_MS_MAX);
+    Duration::from_millis(exchange.spread % (ms_max + 1))
 }
 
 /// Passes on an answer other than 101 with as much of its body as its length tells.

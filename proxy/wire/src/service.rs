@@ -128,9 +128,11 @@ impl Default for Hooks {
 /// What becomes of long-lived connections at a handoff.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LongLived {
-    /// The client's socket stays, the backend leg is re-dialled.
+    /// The client's socket stays, the backend leg is re-dialled. Arrives with the fleet release;
+    /// until then it is taken in and kept, and behaves as [`LongLived::Drain`].
     Carry,
-    /// The client is told to reconnect.
+    /// The client of a WebSocket is told to reconnect (close code 1012) once its session is
+    /// frozen, and comes back to the new home. Other long responses drain.
     Reconnect,
     /// The handoff waits until the connection ends.
     #[default]
