@@ -30,7 +30,7 @@ const READERS: usize = 16;
 /// How long one request occupies one of a zone's places.
 pub(super) const WORK_MS: u64 = 8;
 /// A zone's places.
-const PLACES: usize = 4;
+pub(super) const PLACES: usize = 4;
 
 /// What an arm is played with.
 #[derive(Clone, Debug)]

@@ -12,13 +12,17 @@ use super::trace::{Trace, Verb, Visit};
 use super::world::World;
 use crate::app::FILL_BYTES_MAX;
 
-/// Share of clients that drift to another city.
-const DRIFT_SHARE: f64 = 0.35;
-/// Clients drift between these shares of a run.
-const DRIFT_FROM: f64 = 0.25;
-const DRIFT_TO: f64 = 0.45;
-/// One write follows a request with this chance.
+/// Share of the clients who stay long enough that drift to another city.
+const DRIFT_SHARE: f64 = 0.7;
+/// They do so between these shares of their own stay.
+const DRIFT_WITHIN: std::ops::Range<f64> = 0.2..0.4;
+/// Who stays this share of the run may drift: others are gone before anyone could act.
+const STAY_SHARE: f64 = 0.1;
+/// One write follows a request with this chance...
 const WRITE_SHARE: f64 = 0.5;
+/// ...unless the client wrote less than this ago. Writes of one notebook go one after the other, so
+/// a log sped up a hundred times would only measure a client that waits for itself.
+const WRITE_GAP_US: u64 = 700_000;
 /// After this many writes the notebook is read and compared.
 const READ_EVERY: u32 = 4;
 /// Mean request rate that a speed-up may lead to.
@@ -110,7 +114,7 @@ impl Plan {
         let span = (last - first) as f64 + 1.0;
         let (speed, length) = fit(span, trace.visits.len(), pace);
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut clients = settle(trace.clients, world, length, &mut rng);
+        let mut clients = settle(trace.clients, world, &mut rng);
         let mut cut = 0;
         for (at_us, visit) in spread(trace, first, speed, &mut rng) {
             if Duration::from_micros(at_us) >= length {
@@ -121,6 +125,7 @@ impl Plan {
             add(client, at_us, visit, &mut rng);
         }
         clients.retain(|client| !client.steps.is_empty());
+        drift(&mut clients, world, length, &mut rng);
         Self { clients, length, speed, cut }
     }
 
@@ -147,25 +152,36 @@ fn fit(span_s: f64, visits: usize, pace: Pace) -> (f64, Duration) {
     }
 }
 
-/// Gives every client a city, and some a second one. The first zone's neighbourhood gets half of
-/// the clients, so that it is crowded.
-fn settle(count: u32, world: &World, length: Duration, rng: &mut StdRng) -> Vec<ClientPlan> {
+/// Gives every client a city. The first zone's neighbourhood gets half of the clients, so that it
+/// is crowded.
+fn settle(count: u32, world: &World, rng: &mut StdRng) -> Vec<ClientPlan> {
     let all: Vec<usize> = (0..world.cities.len()).collect();
     let near: Vec<usize> = all.iter().copied().filter(|city| world.nearest(*city) == 0).collect();
-    let length_us = length.as_micros() as f64;
     let one = |_| {
         let crowd = rng.random_bool(0.5);
         let from = if crowd && !near.is_empty() { &near } else { &all };
         let city = from.choose(rng).copied().unwrap_or(0);
-        let when = rng.random_range(DRIFT_FROM..DRIFT_TO);
-        let away: Vec<usize> =
-            all.iter().copied().filter(|c| world.nearest(*c) != world.nearest(city)).collect();
-        let to = away.choose(rng).copied();
-        let drifts = rng.random_bool(DRIFT_SHARE);
-        let drift = to.filter(|_| drifts).map(|to| ((when * length_us) as u64, to));
-        ClientPlan { city, drift, steps: Vec::new() }
+        ClientPlan { city, drift: None, steps: Vec::new() }
     };
     (0..count).map(one).collect()
+}
+
+/// Lets some of those who stay turn up nearer to another zone.
+fn drift(clients: &mut [ClientPlan], world: &World, length: Duration, rng: &mut StdRng) {
+    let stay_min = length.as_micros() as f64 * STAY_SHARE;
+    for client in clients {
+        let first = client.steps.first().map_or(0, |step| step.at_us);
+        let stay = client.steps.last().map_or(0, |step| step.at_us) - first;
+        // Drawn for all, so that one client's stay does not change what the next one does.
+        let (drifts, when) = (rng.random_bool(DRIFT_SHARE), rng.random_range(DRIFT_WITHIN));
+        let home = world.nearest(client.city);
+        let away: Vec<usize> =
+            (0..world.cities.len()).filter(|city| world.nearest(*city) != home).collect();
+        let to = away.choose(rng).copied();
+        if drifts && stay as f64 >= stay_min {
+            client.drift = to.map(|to| (first + (when * stay as f64) as u64, to));
+        }
+    }
 }
 
 /// The log's requests with their times in the replay. The log counts whole seconds; requests of one
@@ -184,7 +200,8 @@ fn spread<'a>(trace: &'a Trace, first: i64, speed: f64, rng: &mut StdRng) -> Vec
 }
 
 fn add(client: &mut ClientPlan, at_us: u64, visit: &Visit, rng: &mut StdRng) {
-    let writes = client.steps.iter().filter(|step| step.ask == Ask::Write).count() as u32;
+    let writes = client.steps.iter().filter(|step| step.ask == Ask::Write);
+    let (count, last_us) = writes.fold((0_u32, None), |(n, _), step| (n + 1, Some(step.at_us)));
     let bytes = usize::try_from(visit.bytes).unwrap_or(usize::MAX).min(FILL_BYTES_MAX);
     // What the log's server refused for its own reasons is answered here.
     let status = match visit.status {
@@ -193,9 +210,10 @@ fn add(client: &mut ClientPlan, at_us: u64, visit: &Visit, rng: &mut StdRng) {
     };
     let ask = Ask::Page { verb: visit.verb, path: visit.path.clone(), status, bytes };
     client.steps.push(Step { at_us, ask });
-    if rng.random_bool(WRITE_SHARE) {
+    let rested = last_us.is_none_or(|last| at_us - last >= WRITE_GAP_US);
+    if rng.random_bool(WRITE_SHARE) && rested {
         client.steps.push(Step { at_us, ask: Ask::Write });
-        if (writes + 1).is_multiple_of(READ_EVERY) {
+        if (count + 1).is_multiple_of(READ_EVERY) {
             client.steps.push(Step { at_us, ask: Ask::Read });
         }
     }

@@ -55,8 +55,15 @@ pub struct Promise {
 enum Part {
     Before,
     After,
+    NotDrifted,
+    Drifted,
     All,
 }
+
+/// Before anything happens, and when all has happened.
+const RUN: [Part; 2] = [Part::Before, Part::After];
+/// Before and after a client's own drift.
+const DRIFT: [Part; 2] = [Part::NotDrifted, Part::Drifted];
 
 impl Report<'_> {
     fn arms(&self) -> [(&'static str, &Played); 2] {
@@ -117,18 +124,24 @@ impl Report<'_> {
         let within = |sample: &Sample| match part {
             Part::Before => (sample.due_us as f64) < CROWD_AT * length_us,
             Part::After => (sample.due_us as f64) >= AFTER_FROM * length_us,
+            Part::NotDrifted => !sample.drifted,
+            Part::Drifted => sample.drifted,
             Part::All => true,
         };
         let samples = arm.samples.iter().filter(|s| within(s) && wanted(s));
         Spread::of(samples.map(|sample| sample.took_us))
     }
 
-    fn latency_json(&self, arm: &Played, wanted: impl Fn(&Sample) -> bool + Copy) -> Value {
-        let all = self.latency(arm, Part::All, wanted);
-        let part = |part| spread_json(self.latency(arm, part, wanted));
-        let mut value = spread_json(all);
-        value["before"] = part(Part::Before);
-        value["after"] = part(Part::After);
+    fn latency_json(
+        &self,
+        arm: &Played,
+        parts: [Part; 2],
+        wanted: impl Fn(&Sample) -> bool + Copy,
+    ) -> Value {
+        let mut value = spread_json(self.latency(arm, Part::All, wanted));
+        for (name, part) in ["before", "after"].into_iter().zip(parts) {
+            value[name] = spread_json(self.latency(arm, part, wanted));
+        }
         value
     }
 
@@ -146,7 +159,7 @@ impl Report<'_> {
         let mut latency = Map::new();
         for (index, zone) in world.zones.iter().enumerate() {
             let here = |sample: &Sample| sample.zone.map(usize::from) == Some(index);
-            latency.insert(zone.name.clone(), self.by_arm(|arm| self.latency_json(arm, here)));
+            latency.insert(zone.name.clone(), self.by_arm(|arm| self.latency_json(arm, RUN, here)));
         }
         let promises = self.promises();
         let promises: Vec<Value> =
@@ -172,8 +185,8 @@ impl Report<'_> {
             },
             "pause_ms": { "p50": pauses.p50, "p99": pauses.p99, "max": pauses.max },
             "latency_ms": latency,
-            "latency_all_ms": self.by_arm(|arm| self.latency_json(arm, |_| true)),
-            "latency_drifters_ms": self.by_arm(|arm| self.latency_json(arm, |s| s.drifter)),
+            "latency_all_ms": self.by_arm(|arm| self.latency_json(arm, RUN, |_| true)),
+            "latency_drifters_ms": self.by_arm(|arm| self.latency_json(arm, DRIFT, |s| s.drifter)),
             "reordered_writes": verdict.reordered,
             "foreign_writes": verdict.foreign,
             "acknowledged_writes": self.total(|arm| arm.writes),
@@ -269,10 +282,10 @@ impl Report<'_> {
     fn latencies(&self) -> Table {
         let head = ["latency p50 / p99 ms", "off, before", "off, after", "on, before", "on, after"];
         let mut table = sheet(&head);
-        let mut row = |name: &str, wanted: &dyn Fn(&Sample) -> bool| {
+        let mut row = |name: &str, parts: [Part; 2], wanted: &dyn Fn(&Sample) -> bool| {
             let mut cells = vec![Cell::new(name)];
             for (_, arm) in self.arms() {
-                for part in [Part::Before, Part::After] {
+                for part in parts {
                     let spread = self.latency(arm, part, wanted);
                     let text = match spread.count {
                         0 => "-".to_owned(),
@@ -284,10 +297,10 @@ impl Report<'_> {
             table.add_row(cells);
         };
         for (index, zone) in self.given.world.zones.iter().enumerate() {
-            row(&zone.name, &|sample| sample.zone.map(usize::from) == Some(index));
+            row(&zone.name, RUN, &|sample| sample.zone.map(usize::from) == Some(index));
         }
-        row("all zones", &|_| true);
-        row("users who drifted", &|sample| sample.drifter);
+        row("all zones", RUN, &|_| true);
+        row("users who drifted (when they did)", DRIFT, &|sample| sample.drifter);
         table
     }
 

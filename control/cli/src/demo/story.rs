@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::arm::{Setting, WORK_MS, stage};
+use super::arm::{PLACES, Setting, WORK_MS, stage};
 use super::children::Role;
 use super::client::Replay;
 use super::operate::Operator;
@@ -18,6 +18,9 @@ pub const CROWD_AT: f64 = 0.20;
 const KILL_AT: f64 = 0.40;
 const RESTART_AT: f64 = 0.50;
 const DRAIN_AT: f64 = 0.58;
+/// The share of its places that the crowded zone has at work.
+const CROWD_LOAD: f64 = 0.8;
+const CROWD_WORK_MAX: Duration = Duration::from_millis(200);
 /// From here on latency counts as "after".
 pub const AFTER_FROM: f64 = 0.75;
 
@@ -93,8 +96,13 @@ pub async fn tell(
 
     clock.until(CROWD_AT).await;
     let crowded = &zones[0].name;
-    clock.say(&format!("{crowded} gets crowded: half as fast, room for a fifth of the sessions"));
-    cast.operator.set_work(0, WORK_MS * 2_000).await?;
+    let work = crowded_work(setting);
+    clock.say(&format!(
+        "{crowded} gets crowded: a request works {} ms instead of {WORK_MS}, room for a fifth of \
+         the sessions",
+        work.as_millis()
+    ));
+    cast.operator.set_work(0, work.as_micros() as u64).await?;
     let apps: Vec<_> = cast.operator.app_addresses()?;
     let document = scene::document(&setting.world, &apps, stage(setting, true));
     cast.operator.push(&document).await?;
@@ -113,6 +121,14 @@ pub async fn tell(
     cast.operator.drain(drained).await?;
     told.drained = Some(drained.clone());
     Ok(told)
+}
+
+/// How long a request works in the crowded zone: so long that half of all requests, which is what
+/// comes to it, nearly fill its places.
+fn crowded_work(setting: &Setting) -> Duration {
+    let rate = setting.plan.requests() as f64 / 2.0 / setting.plan.length.as_secs_f64();
+    let work = Duration::from_secs_f64(CROWD_LOAD * PLACES as f64 / rate.max(1.0));
+    work.clamp(Duration::from_millis(WORK_MS), CROWD_WORK_MAX)
 }
 
 async fn outage(clock: &Clock<'_>, cast: &mut Cast) -> Result<Outage, Trouble> {

@@ -23,7 +23,7 @@ fn length_and_speed_hold() {
         assert!(client.steps.iter().all(|step| u128::from(step.at_us) < LENGTH.as_micros()));
     }
     let drifting = whole.clients.iter().filter(|client| client.drift.is_some()).count();
-    assert!(drifting * 5 > whole.clients.len(), "{drifting} drift");
+    assert!(drifting > 20, "{drifting} drift");
 
     let short = drawn(Pace { speed: Some(100.0), length: Some(Duration::from_secs(4)) }, 1);
     assert!(short.cut > 0 && short.length == Duration::from_secs(4));
