@@ -43,9 +43,7 @@ impl DedupWindow {
     pub fn check(&self, client: u64, seq: u64) -> Option<u64> {
         // From the newest: what is sent again is nearly always among the last few.
         let mut newest_first = self.entries.iter().rev();
-        newest_first
-            .find(|entry| (entry.client, entry.seq) == (client, seq))
-            .map(|e| e.digest)
+        newest_first.find(|entry| (entry.client, entry.seq) == (client, seq)).map(|e| e.digest)
     }
 
     /// Remembers an executed request and forgets the oldest beyond the window.
@@ -53,11 +51,7 @@ impl DedupWindow {
         if self.entries.len() == WINDOW {
             self.entries.pop_front();
         }
-        self.entries.push_back(Entry {
-            client,
-            seq,
-            digest,
-        });
+        self.entries.push_back(Entry { client, seq, digest });
     }
 
     /// Requests remembered.
@@ -105,11 +99,7 @@ impl DedupWindow {
             .iter()
             .map(|numbers| {
                 let [client, seq, digest] = numbers.map(u64::from_le_bytes);
-                Entry {
-                    client,
-                    seq,
-                    digest,
-                }
+                Entry { client, seq, digest }
             })
             .collect();
         Ok(Self { entries })
@@ -138,20 +128,16 @@ mod tests {
     fn refuses_what_is_not_a_window() {
         assert_eq!(DedupWindow::import(&[]), Err(InvalidWindow::Length(0)));
         assert_eq!(DedupWindow::import(&[2]), Err(InvalidWindow::Format));
-        assert_eq!(
-            DedupWindow::import(&[1, 0, 0]),
-            Err(InvalidWindow::Length(3))
-        );
+        assert_eq!(DedupWindow::import(&[1, 0, 0]), Err(InvalidWindow::Length(3)));
         let long = [1; 1 + 65 * ENTRY_BYTES];
-        assert_eq!(
-            DedupWindow::import(&long),
-            Err(InvalidWindow::Length(long.len()))
-        );
+        assert_eq!(DedupWindow::import(&long), Err(InvalidWindow::Length(long.len())));
     }
 
     proptest! {
         #[test]
-        fn export_and_import_agree(requests in prop::collection::vec(any::<(u64, u64, u64)>(), 0..90)) {
+        fn export_and_import_agree(
+            requests in prop::collection::vec(any::<(u64, u64, u64)>(), 0..90),
+        ) {
             let mut window = DedupWindow::default();
             for (client, seq, digest) in requests {
                 window.record(client, seq, digest);

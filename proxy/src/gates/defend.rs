@@ -11,8 +11,8 @@ use crate::live::Live;
 
 impl Gates {
     /// Keeps every session at home that `next` would take from its gate without a handoff. To be
-    /// called before `next` replaces `now`, and after it for those who came in between; returns whom
-    /// to tell control of.
+    /// called before `next` replaces `now`, and after it for those who came in between; returns
+    /// whom to tell control of.
     ///
     /// A home that the table names for the very session is obeyed: control has resolved something.
     pub fn defend(&self, now: &Live, next: &Live, now_ms: u64) -> Vec<(SessionKey, Home)> {

@@ -170,7 +170,10 @@ impl Edge {
             piece.reserve(PIECE_BYTES);
             tokio::select! {
                 said = client.as_downstream_mut().read_request_body() => match said? {
-                    Some(said) => to_app.write_all(&said).await.or_err(ErrorType::WriteError, "app")?,
+                    Some(said) => {
+                        let written = to_app.write_all(&said).await;
+                        written.or_err(ErrorType::WriteError, "app")?;
+                    }
                     None => return Ok(Ended::Closed),
                 },
                 read = from_app.read_buf(&mut piece) => {

@@ -1,5 +1,6 @@
-//! The app's own state hooks over HTTP, as the contract for app authors has them. Written on hyper's pooled client: a handoff makes a handful of small calls in a row, and the last ones
-//! are inside the pause, where a fresh connection would be felt.
+//! The app's own state hooks over HTTP, as the contract for app authors has them. Written on
+//! hyper's pooled client: a handoff makes a handful of small calls in a row, and the last ones are
+//! inside the pause, where a fresh connection would be felt.
 
 use std::time::Duration;
 

@@ -435,7 +435,9 @@ proptest! {
     /// However a table was reached, its digest is that of its content, and a holder that follows
     /// by deltas ends where one that loads the whole table does.
     #[test]
-    fn following_deltas_equals_loading_the_table(changes in prop::collection::vec(any_change(), 1..6)) {
+    fn following_deltas_equals_loading_the_table(
+        changes in prop::collection::vec(any_change(), 1..6),
+    ) {
         let mut author = table();
         let mut holder = table();
         for mut change in changes {

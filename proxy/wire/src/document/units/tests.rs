@@ -83,7 +83,11 @@ fn lists_words() {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_the_same(n in any::<u64>(), small in 0_u64..100_000, scale in 0_u32..12) {
+    fn what_is_written_reads_the_same(
+        n in any::<u64>(),
+        small in 0_u64..100_000,
+        scale in 0_u32..12,
+    ) {
         for n in [n, small * 10_u64.pow(scale), small << scale] {
             for quantity in [&TIME, &SIZE, &RATE, &SHARE] {
                 prop_assert_eq!(quantity.parse(&quantity.write(n)), Ok(n));
