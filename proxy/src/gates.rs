@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use homing_session::{
     gate::{Event, Ownership, Reaction, Refusal, Verdict},
     hold::{HoldRefused, Waiting},
-    roster::{Activity, Admit, Life, Roster, RosterCounts, TransitionRefused, Who},
+    roster::{Activity, Admit, Life, Roster, RosterCounts, SessionSummary, TransitionRefused, Who},
 };
-use homing_wire::{Epoch, Incarnation, ServiceId, SessionKey, ZONES_MAX, ZoneId, table::Home};
+use homing_wire::{Epoch, Incarnation, SessionKey, ZONES_MAX, ZoneId, table::Home};
 use parking_lot::Mutex;
 
 use crate::{
@@ -246,10 +246,10 @@ impl Gates {
         self.known(zone, key)?.lock().ownership(key)
     }
 
-    /// The service of a session that a zone's gate remembers having served.
+    /// What a zone's gate remembers of a session.
     #[must_use]
-    pub fn service_of(&self, zone: ZoneId, key: SessionKey) -> Option<ServiceId> {
-        self.known(zone, key)?.lock().session(key).map(|session| session.service)
+    pub fn session(&self, zone: ZoneId, key: SessionKey) -> Option<SessionSummary> {
+        self.known(zone, key)?.lock().session(key)
     }
 
     /// Requests of a session in execution in a zone.

@@ -4,8 +4,11 @@ use axum::{
     Json,
     extract::{Query, State},
 };
-use homing_session::steer::{Standing, Subject, steer_explained};
-use homing_wire::{OutcomeEnd, ServiceId, SessionKey, ZoneId, table::Facts};
+use homing_session::{
+    affinity::{Evidence, affinity},
+    steer::{DistanceFrom, Standing, Subject, ZoneView, steer_explained},
+};
+use homing_wire::{OutcomeEnd, PlaceId, ServiceId, SessionKey, StateSpec, ZoneId, table::Facts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -34,15 +37,21 @@ fn explain(parts: &AdminParts, key: SessionKey) -> Value {
     let facts = live.table.facts();
     let home = parts.gates.home(&live, key);
     let known = parts.gates.ownership(home.zone, key);
-    let service = parts.gates.service_of(home.zone, key);
+    let session = parts.gates.session(home.zone, key);
+    let service = session.map(|session| session.service);
+    let place = session.and_then(|session| session.place);
     let subject = Subject {
         standing: Standing::Settled(key),
         service: service.unwrap_or(ServiceId(0)),
-        place: None,
+        place,
         affinity: 1_000,
     };
-    let explained =
-        steer_explained(&live.placement, &parts.views.load(), Some(home), &subject, key.low64());
+    let view = parts.views.load_full();
+    let explained = steer_explained(&live.placement, &view, Some(home), &subject, key.low64());
+    let stateful = service
+        .and_then(|id| facts.services.get(id.index()))
+        .is_some_and(|service| service.state != StateSpec::Stateless);
+    let belonging = |zone| belonging(&view, place, stateful.then_some(home.zone), zone);
     let zones: Vec<_> = explained
         .zones
         .iter()
@@ -56,6 +65,7 @@ fn explain(parts: &AdminParts, key: SessionKey) -> Value {
                 "prestage_us": terms.prestage_us,
                 "total_us": terms.total_us(),
                 "excluded": excluded.map(|excluded| excluded.name()),
+                "affinity": belonging(terms.zone),
             })
         })
         .collect();
@@ -72,6 +82,7 @@ fn explain(parts: &AdminParts, key: SessionKey) -> Value {
         "home": { "zone": zone_name(facts, home.zone), "epoch": home.epoch.0 },
         "choice": choice,
         "remembered": known.map(|known| tenure_name(known.tenure())),
+        "place": place.and_then(|id| facts.places.get(id.index())).map(|p| p.name.as_str()),
         "service": service.and_then(|id| facts.services.get(id.index())).map(|s| s.name.as_str()),
         "in_flight": parts.gates.in_flight(home.zone, key),
         "bucket": {
@@ -92,6 +103,31 @@ fn explain(parts: &AdminParts, key: SessionKey) -> Value {
         "zones_for_a_new_session": zones,
         "table": live.table.version().to_string(),
     })
+}
+
+/// How much the session belongs in a zone, by what is known here: where its client is and where
+/// its state is. What control knows besides is in its own explanation.
+fn belonging(
+    view: &ZoneView,
+    place: Option<PlaceId>,
+    state_in: Option<ZoneId>,
+    zone: ZoneId,
+) -> Value {
+    let rtt_us = |zone| match view.distances.rtt_us(place, zone) {
+        (_, DistanceFrom::Unknown) => None,
+        (rtt_us, DistanceFrom::Place | DistanceFrom::Edge) => Some(rtt_us),
+    };
+    let zones = (0..view.zones.len()).map(|index| ZoneId(index as u8));
+    let nearest = zones.filter_map(rtt_us).min();
+    let affinity = affinity(&Evidence {
+        rtt_us: rtt_us(zone).zip(nearest),
+        data_bytes: state_in.map(|home| (u64::from(home == zone), 1)),
+        ..Evidence::default()
+    });
+    let terms = affinity.terms().into_iter().filter_map(|(name, weight, term)| {
+        Some((name.to_owned(), json!({ "weight": weight, "score": term? })))
+    });
+    json!({ "score": affinity.score, "terms": terms.collect::<serde_json::Map<_, _>>() })
 }
 
 /// The session's last moves, the latest first.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use homing_wire::{
-    Capacity, DirectiveId, Intake, Policy, Price, Version, Zone,
+    Capacity, DirectiveId, Intake, Policy, Price, ServiceId, Version, Zone,
     table::{Buckets, Facts, TableDraft},
 };
 

@@ -121,7 +121,8 @@ impl Driver {
                 return Err(undone(UndoneReason::TargetUnavailable, detail));
             }
         }
-        let service = self.gates.service_of(directive.from, directive.key);
+        let remembered = self.gates.session(directive.from, directive.key);
+        let service = remembered.map(|session| session.service);
         let found = match service.and_then(|id| Some((id, facts.services.get(id.index())?))) {
             Some((id, service)) => Found::Service(self.stores.of(service), id),
             None => self.stores.find(live, directive.from, directive.key).await,

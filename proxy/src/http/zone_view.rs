@@ -41,6 +41,12 @@ impl ZoneViews {
         self.view.load()
     }
 
+    /// The view in force, to keep.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<ZoneView> {
+        self.view.load_full()
+    }
+
     /// Puts a view of the present in force.
     pub fn refresh(&self) {
         let facts = self.facts.of(self.live.load().table.facts());

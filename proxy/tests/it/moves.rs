@@ -37,6 +37,13 @@ async fn a_moved_session_finds_its_state_and_why_tells_of_it() {
     let why = whole.look(&format!("/why?key={session}")).await;
     assert_eq!(why["home"]["zone"], to);
     assert_eq!(why["choice"]["reason"], "exception");
+    // Nothing is known of distances here, so where its state is decides alone.
+    for zone in why["zones_for_a_new_session"].as_array().unwrap() {
+        let score = if zone["zone"] == to { 1_000 } else { 0 };
+        let affinity = &zone["affinity"];
+        assert_eq!(affinity["score"], score, "{zone}");
+        assert_eq!(affinity["terms"], json!({ "data": { "weight": 200, "score": score } }));
+    }
     assert_eq!(why["moves"][0]["reason"], "operator");
     // The source lets go once the table that says so is on disk.
     let source = whole.apps.iter().zip(ZONES).find(|(_, zone)| *zone == home).unwrap().0;
