@@ -1,5 +1,6 @@
 //! `POST /key`: the session key of a raw key or of a cookie's value, for operators who know a
-//! session only by what its client carries. In a body and not in the path, since raw keys name people.
+//! session only by what its client carries. In a body and not in the path, since raw keys name
+//! people.
 
 use axum::{Json, extract::State};
 use homing_wire::{KeySource, table::Facts};

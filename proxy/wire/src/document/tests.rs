@@ -249,6 +249,8 @@ fn the_shipped_examples_have_sound_shared_sections() {
         "admin",
         "control",
         "state_dir",
+        "trusted_peers",
+        "expose_zone",
         "secrets",
         "jwt_keys",
         "access_log",
