@@ -258,6 +258,10 @@ fn the_shipped_examples_have_sound_shared_sections() {
         "link",
         "data_dir",
         "tokens",
+        "document",
+        "round",
+        "sessions_max",
+        "requests_per_second",
     ];
     let solo = include_str!("../../../../configs/solo.yaml");
     let zones = include_str!("../../../../configs/zones.yaml");
