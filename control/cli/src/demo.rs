@@ -1,5 +1,6 @@
-//! `homing demo`: real zones, proxy and control as processes on loopback, a real access log replayed
-//! against them, sessions handed over live, and a report whose every promise is checked from outside.
+//! `homing demo`: real zones, proxy and control as processes on loopback, a real access log
+//! replayed against them, sessions handed over live, and a report whose every promise is checked
+//! from outside.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! What goes wrong in a command, told so that the reader knows what to do next: a text, a remedy and
-//! the exit code that scripts test. One struct and not an enum per command, because nobody but the
-//! last line of `run` ever looks inside.
+//! What goes wrong in a command, told so that the reader knows what to do next: a text, a remedy
+//! and the exit code that scripts test. One struct and not an enum per command, because nobody but
+//! the last line of `run` ever looks inside.
 
 use std::fmt;
 

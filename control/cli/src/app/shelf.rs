@@ -1,6 +1,6 @@
 //! The app's notebooks by session, with the fence of each: which epoch may still execute, what is
-//! staged by a handoff and not yet served. Plain state behind one lock, so that an execution and its
-//! entry in the record are one step.
+//! staged by a handoff and not yet served. Plain state behind one lock, so that an execution and
+//! its entry in the record are one step.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! `homing check`: every fault of every file, whichever kind it is: a proxy's settings, control's, or
-//! a document of zones and services. The readers are those of the processes themselves.
+//! `homing check`: every fault of every file, whichever kind it is: a proxy's settings, control's,
+//! or a document of zones and services. The readers are those of the processes themselves.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! One client of the replay: its own cookie, its own connections, its city, its ledger. Requests are
-//! sent on schedule whether or not earlier ones were answered, and latency counts from when a
+//! One client of the replay: its own cookie, its own connections, its city, its ledger. Requests
+//! are sent on schedule whether or not earlier ones were answered, and latency counts from when a
 //! request was due: a proxy that stalls cannot hide it by slowing the client down.
 
 use std::net::SocketAddr;

@@ -1,6 +1,7 @@
-//! Reads a web server's access log in the Common or Combined Log Format. Written by hand over bytes:
-//! real logs hold quotes inside requests, requests without a protocol, bytes that are no UTF-8 and
-//! last lines cut short, and a line that cannot be read is counted, never a reason to stop.
+//! Reads a web server's access log in the Common or Combined Log Format. Written by hand over
+//! bytes: real logs hold quotes inside requests, requests without a protocol, bytes that are no
+//! UTF-8 and last lines cut short, and a line that cannot be read is counted, never a reason to
+//! stop.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};

@@ -1,5 +1,5 @@
-//! The app over a real socket: a notebook is written, exported, imported elsewhere, fenced there and
-//! released here, and what is fenced off is refused.
+//! The app over a real socket: a notebook is written, exported, imported elsewhere, fenced there
+//! and released here, and what is fenced off is refused.
 
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
