@@ -1,5 +1,5 @@
-//! One arm of the demo: its own processes from start to end, the replay against them, the story that
-//! happens meanwhile, and what is found when it is over.
+//! One arm of the demo: its own processes from start to end, the replay against them, the story
+//! that happens meanwhile, and what is found when it is over.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -99,16 +99,12 @@ pub async fn play(setting: &Setting, screen: &Screen) -> Result<Played, Trouble>
     let told = perform(setting, &replay, &clients, &mut cast, screen).await;
     screen.end();
     let mut played = Played { told: told?, ..Played::default() };
-    let drained = played.told.drained.clone();
-    cast.operator.settle(drained.as_deref(), SETTLE).await?;
+    cast.operator.settle(SETTLE).await?;
     read_notebooks(&clients, &replay.tally, &mut played).await;
     let (records, unrecorded) = cast.operator.executions().await?;
     played.homes = homes(&records, CLOCK_SLACK_US);
     played.unrecorded = unrecorded;
     played.handoffs = cast.operator.handoffs().await?;
-    if let Some(drained) = &drained {
-        played.told.left_in_drained = cast.operator.sessions_in(drained).await?;
-    }
     (played.requests, _, played.failures) = replay.tally.counts();
     played.samples = replay.tally.samples();
     played.failure_texts = replay.tally.failures();
@@ -149,7 +145,7 @@ async fn raise(setting: &Setting) -> Result<(Cast, Addresses), Trouble> {
 /// How much room the first zone has: enough at first, much too little when it is crowded.
 pub(super) fn stage(setting: &Setting, crowded: bool) -> Stage {
     let sessions = setting.plan.clients.len();
-    let room = if crowded { sessions / 5 } else { sessions };
+    let room = if crowded { sessions / 3 } else { sessions };
     Stage { act: setting.handoffs, room: room.max(1), sessions }
 }
 

@@ -169,9 +169,14 @@ impl Client {
         };
         let zones = &self.replay.world.zones;
         let zone = zone.and_then(|name| zones.iter().position(|zone| zone.name == name));
+        let city = self.plan.city_at(due_us);
+        let rtt_ms = &self.replay.world.cities[city].rtt_ms;
+        let nearest_ms = rtt_ms[self.replay.world.nearest(city)];
+        let detour_ms = zone.map_or(0.0, |zone| rtt_ms[zone] - nearest_ms);
         self.replay.tally.answered(Sample {
             due_us,
             took_us,
+            detour_us: (detour_ms * 1e3) as u64,
             zone: zone.and_then(|zone| u8::try_from(zone).ok()),
             drifter: self.plan.drift.is_some(),
             drifted: self.plan.drift.is_some_and(|(when, _)| due_us >= when),

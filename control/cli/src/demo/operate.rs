@@ -138,19 +138,24 @@ impl Operator {
         self.control.ask(Ask::send(Method::POST, &path)).await.map(drop)
     }
 
-    /// Waits until no handoff is under way, and a drained zone is empty.
+    /// Opens a drained zone again.
+    ///
+    /// # Errors
+    /// If control refuses.
+    pub async fn open(&self, zone: &str) -> Result<(), Trouble> {
+        let path = format!("/v1/zones/{zone}/open");
+        self.control.ask(Ask::send(Method::POST, &path)).await.map(drop)
+    }
+
+    /// Waits until no handoff is under way.
     ///
     /// # Errors
     /// If control does not answer.
-    pub async fn settle(&self, drained: Option<&str>, longest: Duration) -> Result<(), Trouble> {
+    pub async fn settle(&self, longest: Duration) -> Result<(), Trouble> {
         let began = Instant::now();
         while began.elapsed() < longest {
             let directives = self.control.get_json("/v1/directives?limit=1").await?;
-            let left = match drained {
-                Some(zone) => self.sessions_in(zone).await?,
-                None => 0,
-            };
-            if directives["open"] == 0 && left == 0 {
+            if directives["open"] == 0 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;

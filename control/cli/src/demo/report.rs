@@ -113,23 +113,46 @@ impl Report<'_> {
             promises.push(promise(resumed, text));
         }
         if let Some(drained) = &self.on.told.drained {
-            let text = format!("no session is left in {drained}, which was drained");
+            let text = format!("no session was left in {drained} when it was drained");
             promises.push(Promise { held: self.on.told.left_in_drained == 0, text });
         }
         promises
     }
 
-    fn latency(&self, arm: &Played, part: Part, wanted: impl Fn(&Sample) -> bool) -> Spread {
+    fn is_within(&self, sample: &Sample, part: Part) -> bool {
         let length_us = self.given.plan.length.as_micros() as f64;
-        let within = |sample: &Sample| match part {
+        match part {
             Part::Before => (sample.due_us as f64) < CROWD_AT * length_us,
             Part::After => (sample.due_us as f64) >= AFTER_FROM * length_us,
             Part::NotDrifted => !sample.drifted,
             Part::Drifted => sample.drifted,
             Part::All => true,
-        };
-        let samples = arm.samples.iter().filter(|s| within(s) && wanted(s));
+        }
+    }
+
+    fn latency(&self, arm: &Played, part: Part, wanted: impl Fn(&Sample) -> bool) -> Spread {
+        let samples = arm.samples.iter().filter(|s| self.is_within(s, part) && wanted(s));
         Spread::of(samples.map(|sample| sample.took_us))
+    }
+
+    /// Mean milliseconds of round trip beyond that to the nearest zone.
+    fn detour(&self, arm: &Played, part: Part, wanted: impl Fn(&Sample) -> bool) -> f64 {
+        let samples = arm.samples.iter().filter(|s| self.is_within(s, part) && wanted(s));
+        let (sum, count) = samples.fold((0, 0_u64), |(sum, n), s| (sum + s.detour_us, n + 1));
+        round(sum as f64 / 1e3 / count.max(1) as f64)
+    }
+
+    fn detour_json(
+        &self,
+        arm: &Played,
+        parts: [Part; 2],
+        wanted: impl Fn(&Sample) -> bool + Copy,
+    ) -> Value {
+        json!({
+            "mean": self.detour(arm, Part::All, wanted),
+            "before": self.detour(arm, parts[0], wanted),
+            "after": self.detour(arm, parts[1], wanted),
+        })
     }
 
     fn latency_json(
@@ -187,6 +210,8 @@ impl Report<'_> {
             "latency_ms": latency,
             "latency_all_ms": self.by_arm(|arm| self.latency_json(arm, RUN, |_| true)),
             "latency_drifters_ms": self.by_arm(|arm| self.latency_json(arm, DRIFT, |s| s.drifter)),
+            "detour_ms": self.by_arm(|arm| self.detour_json(arm, RUN, |_| true)),
+            "detour_drifters_ms": self.by_arm(|arm| self.detour_json(arm, DRIFT, |s| s.drifter)),
             "reordered_writes": verdict.reordered,
             "foreign_writes": verdict.foreign,
             "acknowledged_writes": self.total(|arm| arm.writes),
@@ -202,7 +227,9 @@ impl Report<'_> {
                 "failed": outage.failed,
             })),
             "drained": self.on.told.drained.as_ref().map(|zone| json!({
-                "zone": zone, "sessions_left": self.on.told.left_in_drained,
+                "zone": zone,
+                "sessions_left": self.on.told.left_in_drained,
+                "seconds": round(self.on.told.drain_s),
             })),
             "trace": {
                 "source": source,
@@ -301,6 +328,16 @@ impl Report<'_> {
         }
         row("all zones", RUN, &|_| true);
         row("users who drifted (when they did)", DRIFT, &|sample| sample.drifter);
+        let mut row = |name: &str, parts: [Part; 2], wanted: &dyn Fn(&Sample) -> bool| {
+            let cell = |arm: &Played, part| right(format!("{:.0}", self.detour(arm, part, wanted)));
+            let mut cells = vec![Cell::new(name)];
+            for (_, arm) in self.arms() {
+                cells.extend(parts.map(|part| cell(arm, part)));
+            }
+            table.add_row(cells);
+        };
+        row("mean detour past the nearest zone", RUN, &|_| true);
+        row("  of users who drifted", DRIFT, &|sample| sample.drifter);
         table
     }
 

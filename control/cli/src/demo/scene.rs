@@ -66,12 +66,13 @@ pub fn document(world: &World, apps: &[SocketAddr], stage: Stage) -> String {
         let _ = writeln!(text, "  - {{ name: {}, rtt: {{ {} }} }}", city.name, rtts.join(", "));
     }
     let act = if stage.act { "on" } else { "shadow" };
-    // A run lasts seconds: habits that take minutes in service must show here too.
+    // A run lasts seconds, and a minute of the log a third of one: regret that is gathered over
+    // minutes in service must show here too.
     let _ = write!(
         text,
         "policy:\n  act: {act}\n  place_header: {PLACE_HEADER}\n  hold: {{ wait_max: 5s }}\n  cut: \
          {{ freeze_max: 2s, gap_wait: 2s }}\n  moves: {{ per_minute: 6000, concurrent_per_pair: \
-         4, residence_min: 1s, regret: 20% }}\n",
+         4, residence_min: 1s, regret: 2% }}\n",
     );
     text
 }

@@ -1,5 +1,5 @@
 //! What happens while the log is replayed: a zone gets crowded, users drift (that is in the plan),
-//! control is killed and comes back, a zone is drained. Both arms get the crowd and the drift; the
+//! control is killed and comes back, a zone is drained and opened again. Both arms get the crowd and the drift; the
 //! arm without handoffs gets nothing that needs one.
 
 use std::sync::Arc;
@@ -17,12 +17,15 @@ use crate::trouble::Trouble;
 pub const CROWD_AT: f64 = 0.20;
 const KILL_AT: f64 = 0.40;
 const RESTART_AT: f64 = 0.50;
-const DRAIN_AT: f64 = 0.58;
+const DRAIN_AT: f64 = 0.56;
+const OPEN_AT: f64 = 0.66;
+/// Longest wait for a drained zone to be empty.
+const DRAIN_WAIT: Duration = Duration::from_secs(15);
 /// The share of its places that the crowded zone has at work.
-const CROWD_LOAD: f64 = 0.8;
+const CROWD_LOAD: f64 = 0.7;
 const CROWD_WORK_MAX: Duration = Duration::from_millis(200);
 /// From here on latency counts as "after".
-pub const AFTER_FROM: f64 = 0.75;
+pub const AFTER_FROM: f64 = 0.8;
 
 /// Everybody on stage.
 #[derive(Debug)]
@@ -55,8 +58,10 @@ pub struct Told {
     pub crowded: Option<String>,
     /// The zone that was drained.
     pub drained: Option<String>,
-    /// Sessions still in it at the end.
+    /// Sessions still in it when it was opened again.
     pub left_in_drained: u64,
+    /// How long it took to be empty, seconds.
+    pub drain_s: f64,
     /// Control's death and return.
     pub outage: Option<Outage>,
 }
@@ -98,7 +103,7 @@ pub async fn tell(
     let crowded = &zones[0].name;
     let work = crowded_work(setting);
     clock.say(&format!(
-        "{crowded} gets crowded: a request works {} ms instead of {WORK_MS}, room for a fifth of \
+        "{crowded} gets crowded: a request works {} ms instead of {WORK_MS}, room for a third of \
          the sessions",
         work.as_millis()
     ));
@@ -115,12 +120,38 @@ pub async fn tell(
     told.outage = Some(outage(&clock, cast).await?);
 
     clock.until(DRAIN_AT).await;
-    let drained = &zones[zones.len() - 1].name;
-    let left = cast.operator.sessions_in(drained).await?;
-    clock.say(&format!("{drained} is drained: {left} sessions live there"));
-    cast.operator.drain(drained).await?;
-    told.drained = Some(drained.clone());
+    maintenance(&clock, &zones[zones.len() - 1].name, cast, &mut told).await?;
     Ok(told)
+}
+
+/// A zone is drained, stands empty, and is opened again.
+async fn maintenance(
+    clock: &Clock<'_>,
+    zone: &str,
+    cast: &Cast,
+    told: &mut Told,
+) -> Result<(), Trouble> {
+    let began = clock.seconds();
+    let at_first = cast.operator.sessions_in(zone).await?;
+    clock.say(&format!("{zone} is drained: {at_first} sessions live there"));
+    cast.operator.drain(zone).await?;
+    let until = began + DRAIN_WAIT.as_secs_f64();
+    told.drained = Some(zone.to_owned());
+    loop {
+        told.left_in_drained = cast.operator.sessions_in(zone).await?;
+        if told.left_in_drained == 0 || clock.seconds() > until {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    told.drain_s = clock.seconds() - began;
+    clock.until(OPEN_AT).await;
+    told.left_in_drained = told.left_in_drained.max(cast.operator.sessions_in(zone).await?);
+    clock.say(&format!(
+        "{zone} was empty after {:.1} s and stayed so; it is opened again",
+        told.drain_s
+    ));
+    cast.operator.open(zone).await
 }
 
 /// How long a request works in the crowded zone: so long that half of all requests, which is what

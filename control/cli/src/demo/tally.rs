@@ -17,6 +17,8 @@ pub struct Sample {
     pub took_us: u64,
     /// The zone that executed it.
     pub zone: Option<u8>,
+    /// How much longer the round trip was than to the zone nearest to the client, microseconds.
+    pub detour_us: u64,
     /// Whether its client drifts to another city at some time.
     pub drifter: bool,
     /// Whether its client had drifted by then.
