@@ -72,7 +72,7 @@ pub fn document(world: &World, apps: &[SocketAddr], stage: Stage) -> String {
         text,
         "policy:\n  act: {act}\n  place_header: {PLACE_HEADER}\n  hold: {{ wait_max: 5s }}\n  cut: \
          {{ freeze_max: 2s, gap_wait: 2s }}\n  moves: {{ per_minute: 6000, concurrent_per_pair: \
-         4, residence_min: 1s, regret: 2% }}\n",
+         4, residence_min: 1s, regret: 1% }}\n",
     );
     text
 }
