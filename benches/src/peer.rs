@@ -134,7 +134,7 @@ fn haproxy(port: u16, origins: &[SocketAddr]) -> String {
         .map(|(index, origin)| format!("    server s{index} {origin} cookie s{index}\n"))
         .collect();
     format!(
-        "global\n    nbthread 1\n    maxconn 10000\ndefaults\n    mode http\n    timeout connect 1s\n\
+        "global\n    nbthread 1\n    maxconn 4000\ndefaults\n    mode http\n    timeout connect 1s\n\
          \x20   timeout client 30s\n    timeout server 30s\n    http-reuse always\n\
          frontend in\n    bind 127.0.0.1:{port}\n    default_backend origins\n\
          backend origins\n    balance roundrobin\n    cookie SRV insert indirect nocache\n{servers}"

@@ -59,9 +59,7 @@ impl IdleGaps {
 }
 
 fn bucket_of(ms: u64) -> usize {
-    let doublings = (ms / FIRST_EDGE_MS)
-        .checked_ilog2()
-        .map_or(0, |log| log as usize + 1);
+    let doublings = (ms / FIRST_EDGE_MS).checked_ilog2().map_or(0, |log| log as usize + 1);
     doublings.min(BUCKETS - 1)
 }
 
@@ -79,14 +77,8 @@ mod tests {
 
     #[test]
     fn buckets_double_from_a_quarter_second_to_hours() {
-        assert_eq!(
-            [0, 249, 250, 499, 500, 1_000].map(bucket_of),
-            [0, 0, 1, 1, 2, 3]
-        );
-        assert_eq!(
-            [4_095_999, 4_096_000, u64::MAX].map(bucket_of),
-            [14, 15, 15]
-        );
+        assert_eq!([0, 249, 250, 499, 500, 1_000].map(bucket_of), [0, 0, 1, 1, 2, 3]);
+        assert_eq!([4_095_999, 4_096_000, u64::MAX].map(bucket_of), [14, 15, 15]);
         assert!((0..BUCKETS - 1).all(|b| edges(b).1 == edges(b + 1).0));
     }
 

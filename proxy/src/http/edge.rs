@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use pingora_core::{
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session as Downstream};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{SecureRandom, aws_lc_rs};
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -152,8 +152,11 @@ pub(super) fn head_bytes(head: &RequestHeader) -> usize {
 
 /// `N` bytes from the provider's random source.
 pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
+    // Making a provider lists every cipher suite; its random source is one for the whole process.
+    static SOURCE: LazyLock<&dyn SecureRandom> =
+        LazyLock::new(|| aws_lc_rs::default_provider().secure_random);
     let mut bytes = [0; N];
-    match aws_lc_rs::default_provider().secure_random.fill(&mut bytes) {
+    match SOURCE.fill(&mut bytes) {
         Ok(()) => Ok(bytes),
         Err(_) => Err(Error::explain(ErrorType::InternalError, "no randomness")),
     }
