@@ -90,22 +90,22 @@ impl Publisher {
         Ok(Self { address, table, outbox, acked: watched, salt: 0 })
     }
 
-    /// Sends the whole table anew and waits until it is in force.
+    /// Draws up the whole table anew, to be sent later: drawing up is control's work, and is not to
+    /// compete with the load for the processor.
     ///
     /// # Errors
-    /// The proxy does not acknowledge it within a minute.
-    pub async fn whole(&mut self) -> io::Result<Duration> {
+    /// The table cannot be advanced.
+    pub fn draw_whole(&mut self) -> io::Result<Sealed> {
         let next = Delta::to(self.table.version().next(), 0);
         self.table.advance(next).map_err(|faults| io::Error::other(format!("{faults:?}")))?;
-        let sealed = self.table.encode();
-        self.send(&sealed).await
+        Ok(Sealed { version: self.table.version(), bytes: self.table.encode() })
     }
 
-    /// Moves that many sessions and waits until the delta is in force.
+    /// Draws up a delta that moves that many sessions.
     ///
     /// # Errors
-    /// As [`Self::whole`].
-    pub async fn moves(&mut self, count: u64) -> io::Result<Duration> {
+    /// As [`Self::draw_whole`].
+    pub fn draw_moves(&mut self, count: u64) -> io::Result<Sealed> {
         let mut next = Delta::to(self.table.version().next(), 0);
         self.salt += 1;
         let epoch = Epoch(2 + self.salt);
@@ -113,22 +113,32 @@ impl Publisher {
         next.set = (0..count).map(|i| (scattered(i), Home { zone, epoch })).collect();
         let delta =
             self.table.advance(next).map_err(|faults| io::Error::other(format!("{faults:?}")))?;
-        self.send(&delta.encode()).await
+        Ok(Sealed { version: self.table.version(), bytes: delta.encode() })
     }
 
-    async fn send(&mut self, sealed: &bytes::Bytes) -> io::Result<Duration> {
-        let version = self.table.version();
+    /// Sends what was drawn up, in the order it was, and waits until it is in force.
+    ///
+    /// # Errors
+    /// The proxy does not acknowledge it within a minute.
+    pub async fn send(&mut self, sealed: &Sealed) -> io::Result<Duration> {
         let started = std::time::Instant::now();
-        for piece in chunk::cut(version, sealed) {
+        for piece in chunk::cut(sealed.version, &sealed.bytes) {
             let sent = self.outbox.send(ToProxy::Chunk(piece)).await;
             sent.map_err(|_| io::Error::other("the proxy is gone"))?;
         }
-        let in_force = self.acked.wait_for(|acked| *acked >= version);
+        let in_force = self.acked.wait_for(|acked| *acked >= sealed.version);
         match tokio::time::timeout(Duration::from_secs(60), in_force).await {
             Ok(Ok(_)) => Ok(started.elapsed()),
-            _ => Err(io::Error::other(format!("table {version} is not acknowledged"))),
+            _ => Err(io::Error::other(format!("table {} is not acknowledged", sealed.version))),
         }
     }
+}
+
+/// A table or delta, ready to be sent.
+#[derive(Debug)]
+pub struct Sealed {
+    version: Version,
+    bytes: bytes::Bytes,
 }
 
 /// The n-th of a sequence of keys spread over the key space.

@@ -53,7 +53,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let origins = [origin::start().await?, origin::start().await?];
     let mut publisher = Publisher::start(&origins, arguments.exceptions).await?;
     let (_proxy, address) = start_proxy(folder.path(), publisher.address)?;
-    let first = publisher.whole().await?;
+    let whole = publisher.draw_whole()?;
+    let first = publisher.send(&whole).await?;
     println!("first table in force after {} ms", first.as_millis());
     load::open(address, "/1024", 64, arguments.rate, Duration::from_secs(2)).await;
 
@@ -76,17 +77,20 @@ async fn run(
 ) -> Result<(), Box<dyn Error>> {
     let duration = Duration::from_secs(arguments.seconds);
     let rate = arguments.rate;
-    let load = tokio::spawn(load::open(address, "/1024", 64, rate, duration));
-    if arm != Arm::Quiet {
-        for _ in 0..arguments.seconds {
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            let effect = match arm {
-                Arm::Tables => publisher.whole().await?,
-                _ => publisher.moves(arguments.moves).await?,
-            };
-            column.effect_ms.push(effect.as_millis() as u64);
-            tokio::time::sleep(Duration::from_millis(600).saturating_sub(effect)).await;
+    let mut drawn = Vec::new();
+    for _ in 0..arguments.seconds {
+        match arm {
+            Arm::Quiet => {}
+            Arm::Deltas => drawn.push(publisher.draw_moves(arguments.moves)?),
+            Arm::Tables => drawn.push(publisher.draw_whole()?),
         }
+    }
+    let load = tokio::spawn(load::open(address, "/1024", 64, rate, duration));
+    for sealed in drawn {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let effect = publisher.send(&sealed).await?;
+        column.effect_ms.push(effect.as_millis() as u64);
+        tokio::time::sleep(Duration::from_millis(600).saturating_sub(effect)).await;
     }
     let seen = load.await?;
     column.p50_us.push(seen.latency_us.value_at_quantile(0.50));

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// `homing proxy` is the data plane, whose allocator this is.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     homing_cli::run(std::env::args_os())
 }

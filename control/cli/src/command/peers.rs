@@ -57,10 +57,7 @@ impl Peers {
         // Sent in the body: raw keys are names of people, and a URL ends up in logs.
         let body = match &args.service {
             Some(service) => serde_json::json!({ "service": service, "raw": key }),
-            None => serde_json::json!({ "cookie": key.rsplit_once('=').map_or(key, |(n, v)| {
-                // `name=value` as a cookie jar shows it; a value of base64 may itself end in `=`.
-                if n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') { v } else { key }
-            }) }),
+            None => serde_json::json!({ "cookie": cookie_value(key) }),
         };
         let reply = self.proxy.ask(Ask::send(Method::POST, "/key").json(&body)).await;
         let reply = reply.map_err(|trouble| match args.service {
@@ -103,4 +100,13 @@ pub(super) fn print_json(value: &Value) -> Result<(), Trouble> {
         serde_json::to_string_pretty(value).map_err(|error| Trouble::failure(error.to_string()))?;
     println!("{text}");
     Ok(())
+}
+
+/// The value of `name=value`, as a cookie jar shows it. A value alone is itself; its base64 may end
+/// in `=`, but holds none within, and what stands before that is too long for a name.
+fn cookie_value(text: &str) -> &str {
+    let named = text.split_once('=').filter(|(name, value)| {
+        !value.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    });
+    named.map_or(text, |(_, value)| value)
 }

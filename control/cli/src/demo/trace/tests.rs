@@ -71,7 +71,9 @@ fn an_overlong_line_is_skipped_whole_and_memory_stays_bounded() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+    fn any_bytes_are_read_without_a_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..2_000),
+    ) {
         let _ = Trace::read(bytes.as_slice());
     }
 
