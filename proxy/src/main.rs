@@ -6,8 +6,8 @@ use clap::Parser;
 use homing_proxy::{config::Settings, startup};
 use tracing_subscriber::EnvFilter;
 
-/// The data plane allocates for each request; this allocator costs a fifth less CPU than the system's
-/// there (see `benches`).
+/// The data plane allocates for each request; this allocator costs a fifth less CPU than the
+/// system's there (see `benches`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,6 +1,6 @@
 //! What happens while the log is replayed: a zone gets crowded, users drift (that is in the plan),
-//! control is killed and comes back, a zone is drained and opened again. Both arms get the crowd and the drift; the
-//! arm without handoffs gets nothing that needs one.
+//! control is killed and comes back, a zone is drained and opened again. Both arms get the crowd
+//! and the drift; the arm without handoffs gets nothing that needs one.
 
 use std::sync::Arc;
 use std::time::Duration;
