@@ -1,4 +1,4 @@
-//! The figures that DESIGN holds the hot path to, in one table and half a minute: nanoseconds a
+//! The figures that the hot path is held to, in one table and half a minute: nanoseconds a
 //! decision, bytes a session, milliseconds a delta. Medians of several turns, for machines where
 //! a statistical bench takes longer than they stay quiet.
 
