@@ -36,36 +36,6 @@ const LATENCY_EDGES_US: [u64; 14] = {
     edges
 };
 
-/// Why a session was served elsewhere than at its home without a handoff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BreakCause {
-    /// Its zone takes no sessions and it had no state yet.
-    ZoneClosed,
-    /// Its zone had no healthy endpoint.
-    ZoneUnhealthy,
-    /// Its zone had no room, and its affinity did not hold it there.
-    NoRoom,
-    /// The gate had no room to remember it.
-    RosterFull,
-}
-
-impl BreakCause {
-    /// Every cause, in order.
-    pub const ALL: [Self; 4] =
-        [Self::ZoneClosed, Self::ZoneUnhealthy, Self::NoRoom, Self::RosterFull];
-
-    /// The label.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ZoneClosed => "zone_closed",
-            Self::ZoneUnhealthy => "zone_unhealthy",
-            Self::NoRoom => "no_room",
-            Self::RosterFull => "roster_full",
-        }
-    }
-}
-
 /// Counters of the process. Each is an atomic that may be bumped from anywhere.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -97,8 +67,6 @@ pub struct Metrics {
     pub handoff_retries: Counter,
     /// Tables and deltas refused, by [`NackReason`].
     pub nacks: [Counter; NackReason::ALL.len()],
-    /// Sessions served elsewhere than at home, by [`BreakCause`].
-    pub breaks: [Counter; BreakCause::ALL.len()],
     /// Configuration reloads that were refused.
     pub reloads_refused: Counter,
     /// Pauses of completed handoffs.
@@ -135,11 +103,6 @@ impl Metrics {
         if let Some(index) = NackReason::ALL.iter().position(|known| *known == reason) {
             self.nacks[index].inc();
         }
-    }
-
-    /// A session was served elsewhere than at home.
-    pub fn broke(&self, cause: BreakCause) {
-        self.breaks[cause as usize].inc();
     }
 }
 
@@ -204,11 +167,6 @@ impl Exposition {
                 .zip(&metrics.nacks)
                 .map(|(reason, counter)| (reason.name(), counter.clone()))
                 .collect(),
-            breaks: BreakCause::ALL
-                .iter()
-                .zip(&metrics.breaks)
-                .map(|(cause, counter)| (cause.name(), counter.clone()))
-                .collect(),
         };
         registry.register_collector(Box::new(labelled));
         registry.register_collector(Box::new(ByZone { recorder, live, gauges }));
@@ -241,7 +199,6 @@ impl Exposition {
 struct Labelled {
     handoffs: Vec<(&'static str, &'static str, Counter)>,
     nacks: Vec<(&'static str, Counter)>,
-    breaks: Vec<(&'static str, Counter)>,
 }
 
 impl Collector for Labelled {
@@ -257,11 +214,6 @@ impl Collector for Labelled {
         let mut family = encoder.encode_descriptor("nacks", help, None, kind)?;
         for (reason, counter) in &self.nacks {
             counter.encode(family.encode_family(&[("reason", *reason)])?)?;
-        }
-        let help = "Sessions served elsewhere than at home without a handoff";
-        let mut family = encoder.encode_descriptor("stickiness_breaks", help, None, kind)?;
-        for (cause, counter) in &self.breaks {
-            counter.encode(family.encode_family(&[("cause", *cause)])?)?;
         }
         Ok(())
     }
