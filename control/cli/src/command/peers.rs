@@ -102,8 +102,8 @@ pub(super) fn print_json(value: &Value) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The value of `name=value`, as a cookie jar shows it. A value alone is itself: Homing's cookies are
-/// base64 without padding, so a `=` within can only follow a name.
+/// The value of `name=value`, as a cookie jar shows it. A value alone is itself: Homing's cookies
+/// are base64 without padding, so a `=` within can only follow a name.
 fn cookie_value(text: &str) -> &str {
     let named = text.split_once('=').filter(|(name, value)| {
         !value.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
