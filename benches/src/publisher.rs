@@ -173,6 +173,7 @@ fn facts(origins: &[SocketAddr]) -> Facts {
         price: Default::default(),
         intake: Default::default(),
         shadow_price_us: 0,
+        gates: Vec::new(),
     };
     let (east, west) = origins.split_at(origins.len().div_ceil(2));
     let cookie = homing_wire::CookieSpec {

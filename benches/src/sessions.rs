@@ -180,6 +180,7 @@ fn facts(zones: u8) -> Facts {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     };
     Facts {
         zones: (0..zones).map(zone).collect(),

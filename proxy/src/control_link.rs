@@ -190,6 +190,7 @@ impl ControlLink {
             holds: live.table.version(),
             digest: if live.is_void() { 0 } else { live.table.digest() },
             format: envelope::FORMAT,
+            gate: None,
         }
     }
 

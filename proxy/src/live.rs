@@ -45,6 +45,7 @@ impl Live {
             price: Price::default(),
             intake: Intake::Closed,
             shadow_price_us: 0,
+            gates: Vec::new(),
         };
         let (services, places) = (Vec::new(), Vec::new());
         let facts = Facts { zones: vec![zone], services, places, policy: Policy::default() };

@@ -163,7 +163,12 @@ impl Lead {
         match message {
             Message::FenceQuery { directive, to_incarnation } => self.send(
                 None,
-                ToProxy::FenceQuery { directive: *directive, incarnation: *to_incarnation },
+                ToProxy::FenceQuery {
+                    directive: *directive,
+                    incarnation: *to_incarnation,
+                    key,
+                    zone,
+                },
             ),
             Message::Own { directive, incarnation, epoch, from } => {
                 let attached = self.shared.roll.oldest_acked().is_some();

@@ -13,6 +13,7 @@ fn first() -> PlacementTable {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     };
     let facts = Facts {
         zones: vec![zone("a"), zone("b")],

@@ -228,8 +228,12 @@ async fn an_undone_move_is_taken_back_one_epoch_higher() {
             at_ms: 1,
         }))
         .await;
-    let query =
-        ToProxy::FenceQuery { directive: directive.id, incarnation: directive.to_incarnation };
+    let query = ToProxy::FenceQuery {
+        directive: directive.id,
+        incarnation: directive.to_incarnation,
+        key: KEY,
+        zone: directive.to,
+    };
     let taken = ToProxy::OutcomeTaken { directive: directive.id };
     let orders = [proxy.order().await, proxy.order().await];
     assert!(orders.contains(&query) && orders.contains(&taken), "{orders:?}");

@@ -18,6 +18,7 @@ fn facts(endpoints: Vec<Endpoint>) -> Facts {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     };
     let service = Service {
         name: "shop".to_owned(),

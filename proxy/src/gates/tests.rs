@@ -18,6 +18,7 @@ fn live() -> Live {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     };
     let facts = Facts {
         zones: vec![zone("a"), zone("b")],

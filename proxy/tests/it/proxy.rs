@@ -195,6 +195,7 @@ fn zone(name: &str, addresses: &[SocketAddr]) -> Zone {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod document;
 pub mod envelope;
 pub mod ids;
 pub mod limits;
+pub mod link;
 pub mod message;
 pub mod policy;
 pub mod record;
@@ -31,7 +32,8 @@ pub use ids::{
     BUCKETS, Bucket, DirectiveId, Epoch, Incarnation, PlaceId, ServiceId, Version, ZONES_MAX,
     ZoneId,
 };
-pub use message::{Activated, Chunk, FromProxy, Hello, NackReason, ToProxy};
+pub use link::LinkFrame;
+pub use message::{Activated, Chunk, FromProxy, GateHello, Hello, NackReason, ToProxy};
 pub use policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy};
 pub use record::{
     HandoffFigures, Outcome, OutcomeEnd, RecordBatch, SessionActivity, UndoneReason, ZoneSample,
@@ -42,4 +44,4 @@ pub use service::{
 };
 pub use session_key::{InvalidSessionKey, KeySecret, SessionKey};
 pub use table::{Buckets, DeltaRefused, Facts, Home, PlacementTable, TableDraft, TableFault};
-pub use zone::{Capacity, Endpoint, Intake, Location, Place, Price, UpstreamProtocol, Zone};
+pub use zone::{Capacity, Endpoint, Gate, Intake, Location, Place, Price, UpstreamProtocol, Zone};

@@ -7,6 +7,8 @@ use crate::ids::{BUCKETS, ZONES_MAX};
 pub const SERVICES_MAX: usize = 1_000;
 /// Client places one table may name.
 pub const PLACES_MAX: usize = 10_000;
+/// Gates one zone may have.
+pub const GATES_PER_ZONE_MAX: usize = 64;
 /// Endpoints one zone may list, for each service.
 pub const ENDPOINTS_PER_ZONE_MAX: usize = 1_000;
 /// Hosts one service may match.
@@ -19,6 +21,10 @@ pub const EXCEPTIONS_MAX: usize = 16_000_000;
 pub const DIRECTIVES_MAX: usize = 1_000_000;
 /// Bytes of a zone's, service's, place's or header's name.
 pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of a gate's `host:port`.
+pub const ADDRESS_BYTES_MAX: usize = 300;
+/// Bytes of a frame's head on the handoff link; state bytes follow it and are bounded apart.
+pub const LINK_HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a path, path prefix or address.
 pub const PATH_BYTES_MAX: usize = 1_024;
 /// Bytes of an operator's document.

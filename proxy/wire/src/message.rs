@@ -7,7 +7,7 @@ use crate::{
     codec::{self, InvalidField},
     ids::{DirectiveId, Epoch, Incarnation, Version, ZoneId},
     proto,
-    record::{Outcome, RecordBatch},
+    record::{Outcome, RecordBatch, UndoneReason},
     session_key::SessionKey,
 };
 
@@ -54,6 +54,31 @@ pub enum FromProxy {
         /// At which epoch.
         epoch: Epoch,
     },
+    /// A gate asks for its lease to be renewed.
+    Renew {
+        /// Counts the gate's renewals; the answer repeats it.
+        seq: u64,
+    },
+    /// The source of a handoff does not get on and asks for it to be resolved.
+    Stalled {
+        /// Whose handoff.
+        directive: DirectiveId,
+        /// The session.
+        key: SessionKey,
+        /// Why.
+        why: UndoneReason,
+        /// The fault in words.
+        detail: String,
+    },
+    /// A gate's answer to [`ToProxy::Own`].
+    Owned {
+        /// The session.
+        key: SessionKey,
+        /// The life that owns it.
+        incarnation: Incarnation,
+        /// The epoch it owns it at.
+        epoch: Epoch,
+    },
 }
 
 /// Who attaches, in which life, and what it holds.
@@ -69,6 +94,19 @@ pub struct Hello {
     pub digest: u64,
     /// The newest envelope format it reads.
     pub format: u16,
+    /// What it guards, if it is a gate.
+    pub gate: Option<GateHello>,
+}
+
+/// What a gate guards and where it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateHello {
+    /// The zone's name.
+    pub zone: String,
+    /// Where edges reach it: `host:port`.
+    pub http: String,
+    /// Where other gates reach it for handoffs: `host:port`.
+    pub link: String,
 }
 
 /// The target of a handoff owns the session.
@@ -134,6 +172,10 @@ pub enum ToProxy {
         directive: DirectiveId,
         /// The life asked.
         incarnation: Incarnation,
+        /// The directive's session.
+        key: SessionKey,
+        /// The directive's target.
+        zone: ZoneId,
     },
     /// Own this session from now on.
     Own {
@@ -163,6 +205,15 @@ pub enum ToProxy {
     OutcomeTaken {
         /// Whose.
         directive: DirectiveId,
+    },
+    /// The gate may act for so long, counted from when it sent the renewal.
+    Lease {
+        /// The renewal this answers.
+        seq: u64,
+        /// Who grants it: a lower term than one seen is void.
+        term: u64,
+        /// For how long.
+        ms: u32,
     },
 }
 

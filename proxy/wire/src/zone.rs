@@ -2,6 +2,8 @@
 //! what it costs. Rates and sizes are integers in the unit their name ends with, so a table has
 //! one canonical form and no NaN can travel.
 
+use crate::{ids::Incarnation, session_key::SessionKey};
+
 /// A place with endpoints, capacity, prices and a location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
@@ -20,6 +22,37 @@ pub struct Zone {
     /// The solver's shadow price of one more session here, in microseconds of user latency.
     /// Control pushes it so that proxies place new sessions without asking.
     pub shadow_price_us: u32,
+    /// The gates that guard it, by name; none in solo, where the one proxy is the gate of every
+    /// zone. Control keeps the list: operators do not state it.
+    pub gates: Vec<Gate>,
+}
+
+/// One life of a gate that guards a zone, as it registered with control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// The process's name, unique in the installation; its certificate carries it.
+    pub name: String,
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// Where edges reach it: `host:port`, HTTP over mutual TLS.
+    pub http: String,
+    /// Where other gates reach it for handoffs: `host:port`, QUIC.
+    pub link: String,
+}
+
+impl Zone {
+    /// The gate that a session of this zone belongs to: rendezvous hashing over the gates' names,
+    /// so that one that comes or goes moves only its own share.
+    #[must_use]
+    pub fn gate_of(&self, key: SessionKey) -> Option<&Gate> {
+        let draw =
+            |gate: &Gate| xxhash_rust::xxh3::xxh3_64_with_seed(gate.name.as_bytes(), key.low64());
+        match self.gates.as_slice() {
+            [] => None,
+            [only] => Some(only),
+            gates => gates.iter().max_by_key(|gate| (draw(gate), &gate.name)),
+        }
+    }
 }
 
 /// A point on the earth, in millionths of a degree.

@@ -9,7 +9,8 @@ use homing_wire::{
     Service, ServiceId, SessionActivity, SessionKey, SessionSource, StateSpec, TableDraft,
     TableFault, TrafficLimits, UndoneReason, UpstreamProtocol, Version, Zone, ZoneId, ZoneSample,
     chunk, envelope,
-    message::{Activated, Chunk, FromProxy, Hello, NackReason, ToProxy},
+    link::{LinkFault, LinkFrame, Open, Payload},
+    message::{Activated, Chunk, FromProxy, GateHello, Hello, NackReason, ToProxy},
 };
 use proptest::prelude::*;
 
@@ -26,6 +27,7 @@ fn zone(name: &str, sessions: u64) -> Zone {
         price: Price { cpu_hour_micros: 41_000, ..Price::default() },
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     }
 }
 
@@ -335,7 +337,28 @@ fn every_message_comes_back_as_it_went() {
             holds: Version { term: 1, n: 2 },
             digest: 3,
             format: 1,
+            gate: None,
         }),
+        FromProxy::Hello(Hello {
+            proxy: "gate-paris-1".to_owned(),
+            incarnation: Incarnation(1),
+            holds: Version { term: 1, n: 2 },
+            digest: 3,
+            format: 1,
+            gate: Some(GateHello {
+                zone: "paris".to_owned(),
+                http: "10.1.0.1:8081".to_owned(),
+                link: "10.1.0.1:7443".to_owned(),
+            }),
+        }),
+        FromProxy::Renew { seq: 7 },
+        FromProxy::Stalled {
+            directive: DirectiveId(1),
+            key: SessionKey(9),
+            why: UndoneReason::TargetTimeout,
+            detail: "no answer".to_owned(),
+        },
+        FromProxy::Owned { key: SessionKey(9), incarnation: Incarnation(1), epoch: Epoch(2) },
         FromProxy::Ack { version: Version { term: 1, n: 2 }, digest: 4 },
         FromProxy::Records(RecordBatch {
             incarnation: Incarnation(1),
@@ -460,4 +483,37 @@ proptest! {
         let _ = PlacementTable::decode(&envelope::seal(envelope::Kind::Table, &noise));
         let _ = Delta::decode(&envelope::seal(envelope::Kind::Delta, &noise));
     }
+}
+
+#[test]
+fn link_frames_survive_the_way_there_and_back_and_damage_is_refused() {
+    let payload = Payload { since: 3, version: 9, whole: false, present: true, bytes: 1 << 24 };
+    let frames = [
+        LinkFrame::Open(Box::new(Open {
+            directive: DirectiveId(4),
+            key: SessionKey(5),
+            to_incarnation: Incarnation(6),
+            epoch: Epoch(7),
+            from: "paris".to_owned(),
+            to: "oregon".to_owned(),
+            tenant: "default".to_owned(),
+            service: "shop".to_owned(),
+        })),
+        LinkFrame::Stage(payload),
+        LinkFrame::StageAck { version: 9, p95_us: 1_200 },
+        LinkFrame::Refused { why: UndoneReason::ImportRefused, detail: "OOM".to_owned() },
+        LinkFrame::Grant { payload, window_bytes: 25 },
+        LinkFrame::GrantAck { applied_us: 800 },
+    ];
+    for frame in frames {
+        let bytes = frame.encode();
+        let (length, head) = bytes.split_first_chunk::<4>().unwrap();
+        assert_eq!(LinkFrame::length(*length), Ok(head.len()));
+        assert_eq!(LinkFrame::decode(head), Ok(frame));
+        assert!(LinkFrame::decode(&head[..head.len() - 1]).is_err());
+    }
+    assert!(matches!(LinkFrame::length([1, 0, 0, 0]), Err(LinkFault::TooLong(_))));
+    let absent = Payload { present: false, ..payload };
+    let claims_bytes = LinkFrame::Stage(absent).encode();
+    assert!(LinkFrame::decode(&claims_bytes[4..]).is_err());
 }

@@ -141,6 +141,7 @@ fn zone_of(old: &Facts, wanted: &Facts, slot: usize, holds: Slot) -> Zone {
         let mut zone = old.zones[slot].clone();
         if holds == Slot::Free {
             zone.endpoints.clear();
+            zone.gates.clear();
             zone.shadow_price_us = 0;
             zone.intake = Intake::Closed;
         } else if zone.intake == Intake::Open {
@@ -149,9 +150,11 @@ fn zone_of(old: &Facts, wanted: &Facts, slot: usize, holds: Slot) -> Zone {
         return zone;
     };
     let mut zone = wanted.zones[index].clone();
-    let before = old.zones.get(slot);
-    zone.shadow_price_us =
-        before.filter(|before| before.name == zone.name).map_or(0, |before| before.shadow_price_us);
+    // What no operator states, the zone keeps.
+    if let Some(before) = old.zones.get(slot).filter(|before| before.name == zone.name) {
+        zone.shadow_price_us = before.shadow_price_us;
+        zone.gates.clone_from(&before.gates);
+    }
     zone
 }
 

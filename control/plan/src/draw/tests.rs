@@ -19,6 +19,7 @@ fn zone(name: &str, sessions: u64, intake: Intake) -> Zone {
         price: Price::default(),
         intake,
         shadow_price_us: 0,
+        gates: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ fn table() -> PlacementTable {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     };
     let zones = ["a", "b", "c"].map(zone).to_vec();
     let facts =

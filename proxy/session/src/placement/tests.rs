@@ -21,6 +21,7 @@ fn zone(index: u8) -> Zone {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     }
 }
 

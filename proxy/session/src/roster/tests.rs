@@ -28,6 +28,7 @@ fn table(exceptions: &[(u128, Home)]) -> PlacementTable {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     };
     let zones = vec![zone("here"), zone("there")];
     let facts =

@@ -23,6 +23,7 @@ fn table(zones: u8, places: Vec<Place>, exceptions: &[(SessionKey, Home)]) -> Pl
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     };
     let facts = Facts {
         zones: (0..zones).map(zone).collect(),

@@ -28,6 +28,7 @@ fn zone(name: &str) -> Zone {
         price: Price::default(),
         intake: Intake::Open,
         shadow_price_us: 0,
+        gates: Vec::new(),
     }
 }
 

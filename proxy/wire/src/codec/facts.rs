@@ -2,9 +2,9 @@
 
 use super::{InvalidField, bounded, invalid, narrow, number, require, text, variant, zone};
 use crate::{
-    ids::ZONES_MAX,
+    ids::{Incarnation, ZONES_MAX},
     limits::{
-        ENDPOINTS_PER_ZONE_MAX, HOSTS_PER_SERVICE_MAX, KEY_SOURCES_MAX, NAME_BYTES_MAX,
+        ADDRESS_BYTES_MAX, ENDPOINTS_PER_ZONE_MAX, GATES_PER_ZONE_MAX, HOSTS_PER_SERVICE_MAX, KEY_SOURCES_MAX, NAME_BYTES_MAX,
         PATH_BYTES_MAX, PLACES_MAX, SERVICES_MAX,
     },
     policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy},
@@ -14,7 +14,7 @@ use crate::{
         SessionSource, StateSpec, TrafficLimits,
     },
     table::Facts,
-    zone::{Capacity, Endpoint, Intake, Location, Place, Price, UpstreamProtocol, Zone},
+    zone::{Capacity, Endpoint, Gate, Intake, Location, Place, Price, UpstreamProtocol, Zone},
 };
 
 const INTAKES: [Intake; 3] = [Intake::Open, Intake::Draining, Intake::Closed];
@@ -71,7 +71,26 @@ fn zone_to_proto(zone: &Zone) -> proto::Zone {
         }),
         intake: number(&INTAKES, &zone.intake),
         shadow_price_us: zone.shadow_price_us,
+        gates: zone.gates.iter().map(gate_to_proto).collect(),
     }
+}
+
+fn gate_to_proto(gate: &Gate) -> proto::Gate {
+    proto::Gate {
+        name: gate.name.clone(),
+        incarnation: gate.incarnation.0,
+        http: gate.http.clone(),
+        link: gate.link.clone(),
+    }
+}
+
+fn gate_from(message: proto::Gate) -> Result<Gate, InvalidField> {
+    Ok(Gate {
+        name: text("gate.name", message.name, NAME_BYTES_MAX)?,
+        incarnation: Incarnation(message.incarnation),
+        http: text("gate.http", message.http, ADDRESS_BYTES_MAX)?,
+        link: text("gate.link", message.link, ADDRESS_BYTES_MAX)?,
+    })
 }
 
 fn zone_from(message: proto::Zone) -> Result<Zone, InvalidField> {
@@ -95,6 +114,10 @@ fn zone_from(message: proto::Zone) -> Result<Zone, InvalidField> {
         },
         intake: variant("zone.intake", &INTAKES, message.intake)?,
         shadow_price_us: message.shadow_price_us,
+        gates: bounded("zone.gates", message.gates, GATES_PER_ZONE_MAX)?
+            .into_iter()
+            .map(gate_from)
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     ids::{DirectiveId, Epoch, Incarnation},
-    limits::{CHUNK_BYTES_MAX, DETAIL_BYTES_MAX, NAME_BYTES_MAX},
-    message::{Activated, Chunk, FromProxy, Hello, NackReason, ToProxy},
+    limits::{ADDRESS_BYTES_MAX, CHUNK_BYTES_MAX, DETAIL_BYTES_MAX, NAME_BYTES_MAX},
+    message::{Activated, Chunk, FromProxy, GateHello, Hello, NackReason, ToProxy},
     proto::{self, from_proxy as up, to_proxy as down},
 };
 
@@ -19,6 +19,11 @@ pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
             holds: Some(version_to_proto(hello.holds)),
             digest: hello.digest,
             format: hello.format.into(),
+            gate: hello.gate.as_ref().map(|gate| proto::GateHello {
+                zone: gate.zone.clone(),
+                http: gate.http.clone(),
+                link: gate.link.clone(),
+            }),
         }),
         FromProxy::Ack { version, digest } => {
             up::Body::Ack(proto::Ack { version: Some(version_to_proto(*version)), digest: *digest })
@@ -45,6 +50,18 @@ pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
             zone: zone.0.into(),
             epoch: epoch.0,
         }),
+        FromProxy::Renew { seq } => up::Body::Renew(proto::Renew { seq: *seq }),
+        FromProxy::Stalled { directive, key, why, detail } => up::Body::Stalled(proto::Stalled {
+            directive: directive.0,
+            key: key_to_bytes(*key),
+            why: record::why_to_proto(*why),
+            detail: detail.clone(),
+        }),
+        FromProxy::Owned { key, incarnation, epoch } => up::Body::Owned(proto::Owned {
+            key: key_to_bytes(*key),
+            incarnation: incarnation.0,
+            epoch: epoch.0,
+        }),
     };
     proto::FromProxy { body: Some(body) }
 }
@@ -57,6 +74,7 @@ pub(crate) fn from_proxy(message: proto::FromProxy) -> Result<FromProxy, Invalid
             holds: version("hello.holds", hello.holds)?,
             digest: hello.digest,
             format: narrow("hello.format", hello.format)?,
+            gate: hello.gate.map(gate_hello).transpose()?,
         }),
         up::Body::Ack(ack) => {
             FromProxy::Ack { version: version("ack.version", ack.version)?, digest: ack.digest }
@@ -84,6 +102,26 @@ pub(crate) fn from_proxy(message: proto::FromProxy) -> Result<FromProxy, Invalid
             zone: zone("residence.zone", residence.zone)?,
             epoch: Epoch(residence.epoch),
         },
+        up::Body::Renew(renew) => FromProxy::Renew { seq: renew.seq },
+        up::Body::Stalled(stalled) => FromProxy::Stalled {
+            directive: DirectiveId(stalled.directive),
+            key: key("stalled.key", &stalled.key)?,
+            why: record::why(stalled.why)?,
+            detail: text("stalled.detail", stalled.detail, DETAIL_BYTES_MAX)?,
+        },
+        up::Body::Owned(owned) => FromProxy::Owned {
+            key: key("owned.key", &owned.key)?,
+            incarnation: Incarnation(owned.incarnation),
+            epoch: Epoch(owned.epoch),
+        },
+    })
+}
+
+fn gate_hello(gate: proto::GateHello) -> Result<GateHello, InvalidField> {
+    Ok(GateHello {
+        zone: text("hello.gate.zone", gate.zone, NAME_BYTES_MAX)?,
+        http: text("hello.gate.http", gate.http, ADDRESS_BYTES_MAX)?,
+        link: text("hello.gate.link", gate.link, ADDRESS_BYTES_MAX)?,
     })
 }
 
@@ -98,10 +136,12 @@ pub(crate) fn to_proxy_to_proto(message: &ToProxy) -> proto::ToProxy {
         ToProxy::RecordsTaken { seq } => {
             down::Body::RecordsTaken(proto::RecordsTaken { seq: *seq })
         }
-        ToProxy::FenceQuery { directive, incarnation } => {
+        ToProxy::FenceQuery { directive, incarnation, key, zone } => {
             down::Body::FenceQuery(proto::FenceQuery {
                 directive: directive.0,
                 incarnation: incarnation.0,
+                key: key_to_bytes(*key),
+                zone: zone.0.into(),
             })
         }
         ToProxy::Own { key, zone, incarnation, epoch, keep, directive } => {
@@ -121,6 +161,9 @@ pub(crate) fn to_proxy_to_proto(message: &ToProxy) -> proto::ToProxy {
         }),
         ToProxy::OutcomeTaken { directive } => {
             down::Body::OutcomeTaken(proto::OutcomeTaken { directive: directive.0 })
+        }
+        ToProxy::Lease { seq, term, ms } => {
+            down::Body::Lease(proto::Lease { seq: *seq, term: *term, ms: *ms })
         }
     };
     proto::ToProxy { body: Some(body) }
@@ -143,6 +186,8 @@ pub(crate) fn to_proxy(message: proto::ToProxy) -> Result<ToProxy, InvalidField>
         down::Body::FenceQuery(query) => ToProxy::FenceQuery {
             directive: DirectiveId(query.directive),
             incarnation: Incarnation(query.incarnation),
+            key: key("fence_query.key", &query.key)?,
+            zone: zone("fence_query.zone", query.zone)?,
         },
         down::Body::Own(own) => ToProxy::Own {
             key: key("own.key", &own.key)?,
@@ -159,6 +204,9 @@ pub(crate) fn to_proxy(message: proto::ToProxy) -> Result<ToProxy, InvalidField>
         },
         down::Body::OutcomeTaken(taken) => {
             ToProxy::OutcomeTaken { directive: DirectiveId(taken.directive) }
+        }
+        down::Body::Lease(lease) => {
+            ToProxy::Lease { seq: lease.seq, term: lease.term, ms: lease.ms }
         }
     })
 }

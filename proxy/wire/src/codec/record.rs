@@ -101,7 +101,7 @@ pub(crate) fn outcome_to_proto(value: &Outcome) -> proto::Outcome {
             total_us: figures.total_us,
         }),
         OutcomeEnd::Undone { why, detail } => outcome::End::Undone(proto::Undone {
-            why: number(&UndoneReason::ALL, why),
+            why: why_to_proto(*why),
             detail: detail.clone(),
         }),
     };
@@ -125,7 +125,7 @@ pub(crate) fn outcome(message: proto::Outcome) -> Result<Outcome, InvalidField> 
             total_us: figures.total_us,
         }),
         outcome::End::Undone(undone) => OutcomeEnd::Undone {
-            why: variant("undone.why", &UndoneReason::ALL, undone.why)?,
+            why: why(undone.why)?,
             detail: text("undone.detail", undone.detail, DETAIL_BYTES_MAX)?,
         },
     };
@@ -135,4 +135,12 @@ pub(crate) fn outcome(message: proto::Outcome) -> Result<Outcome, InvalidField> 
         end,
         at_ms: message.at_ms,
     })
+}
+
+pub(crate) fn why_to_proto(why: UndoneReason) -> u32 {
+    number(&UndoneReason::ALL, &why)
+}
+
+pub(crate) fn why(number: u32) -> Result<UndoneReason, InvalidField> {
+    variant("undone.why", &UndoneReason::ALL, number)
 }

@@ -365,6 +365,7 @@ fn zone() -> impl Strategy<Value = Zone> {
             price,
             intake,
             shadow_price_us: 0,
+            gates: Vec::new(),
         },
     )
 }

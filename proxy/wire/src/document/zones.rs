@@ -32,7 +32,8 @@ pub(super) fn zone(reader: &Reader<'_>) -> Option<Zone> {
         let price = map.or("price", Price::default(), price);
         let intake = map.or("intake", Intake::default(), |r| r.word(&INTAKES));
         let name = name?;
-        Some(Zone { name, location, endpoints, capacity, price, intake, shadow_price_us: 0 })
+        let (shadow_price_us, gates) = (0, Vec::new());
+        Some(Zone { name, location, endpoints, capacity, price, intake, shadow_price_us, gates })
     })
 }
 

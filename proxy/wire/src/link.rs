@@ -1,0 +1,207 @@
+//! What two gates say to each other on the handoff link: one stream a handoff, frames in order.
+//! A frame is a small head, bounded and checked like every message, and the bytes it announces
+//! follow it raw, so that sixteen megabytes of state are never copied into a message.
+
+use prost::Message as _;
+
+use crate::{
+    codec::{InvalidField, invalid, key, key_to_bytes, record, require, text},
+    ids::{DirectiveId, Epoch, Incarnation},
+    limits::{DETAIL_BYTES_MAX, LINK_HEAD_BYTES_MAX, NAME_BYTES_MAX},
+    proto::{self, link_frame::Body},
+    record::UndoneReason,
+    session_key::SessionKey,
+};
+
+/// The protocol that this build speaks on the link; the TLS handshake agrees on it (ALPN).
+pub const PROTOCOL: &[u8] = b"homing-handoff/1";
+
+/// One frame's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkFrame {
+    /// Source to target, first on a stream: whose handoff this is.
+    Open(Box<Open>),
+    /// Source to target: keep this copy; its bytes follow.
+    Stage(Payload),
+    /// Target to source: the copy is kept.
+    StageAck {
+        /// The version of the state that is kept.
+        version: u64,
+        /// The 95th percentile of the target's requests of late, microseconds; 0 for none.
+        p95_us: u32,
+    },
+    /// Target to source: it cannot be.
+    Refused {
+        /// Why.
+        why: UndoneReason,
+        /// The fault in words.
+        detail: String,
+    },
+    /// Source to target: the session is yours. The last copy and the dedup window follow.
+    Grant {
+        /// The last copy.
+        payload: Payload,
+        /// Bytes of the dedup window, which follow the copy's.
+        window_bytes: u32,
+    },
+    /// Target to source: taken over.
+    GrantAck {
+        /// From the grant's arrival to the first request that may run, microseconds.
+        applied_us: u32,
+    },
+}
+
+/// Whose handoff a stream carries. Zones and services go by name: the two gates may hold tables
+/// of different versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// The directive.
+    pub directive: DirectiveId,
+    /// The session.
+    pub key: SessionKey,
+    /// The only life that may take it over.
+    pub to_incarnation: Incarnation,
+    /// The epoch it would be owned at.
+    pub epoch: Epoch,
+    /// The source zone's name.
+    pub from: String,
+    /// The target zone's name.
+    pub to: String,
+    /// Whose service.
+    pub tenant: String,
+    /// The service's name.
+    pub service: String,
+}
+
+/// What the bytes behind a head are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// The version the copy builds on; 0 for a whole state.
+    pub since: u64,
+    /// The version it leads to.
+    pub version: u64,
+    /// Whether it is the whole state.
+    pub whole: bool,
+    /// Whether the session has any state; without, there are no bytes.
+    pub present: bool,
+    /// How many bytes follow.
+    pub bytes: u64,
+}
+
+/// Why a frame was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkFault {
+    /// Longer than any head may be.
+    #[error("a frame's head of {0} bytes, at most {LINK_HEAD_BYTES_MAX}")]
+    TooLong(usize),
+    /// Not a message.
+    #[error("not a frame: {0}")]
+    Damaged(#[from] prost::DecodeError),
+    /// A field that cannot be.
+    #[error(transparent)]
+    Field(#[from] InvalidField),
+}
+
+impl LinkFrame {
+    /// The head as bytes, its length (4 bytes, big-endian) first.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let message = proto::LinkFrame { body: Some(self.body()) };
+        let mut bytes = vec![0; 4];
+        // Encoding into a vector cannot run out of room.
+        let _ = message.encode(&mut bytes);
+        let length = (bytes.len() - 4) as u32;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        bytes
+    }
+
+    /// The length of a head from its first four bytes.
+    ///
+    /// # Errors
+    /// It is longer than any head may be.
+    pub fn length(prefix: [u8; 4]) -> Result<usize, LinkFault> {
+        let length = u32::from_be_bytes(prefix) as usize;
+        if length > LINK_HEAD_BYTES_MAX {
+            return Err(LinkFault::TooLong(length));
+        }
+        Ok(length)
+    }
+
+    /// Reads a head, without its length.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn decode(head: &[u8]) -> Result<Self, LinkFault> {
+        let message = proto::LinkFrame::decode(head)?;
+        Ok(match require("link_frame.body", message.body)? {
+            Body::Open(open) => Self::Open(Box::new(open_from(open)?)),
+            Body::Stage(payload) => Self::Stage(payload_from(payload)?),
+            Body::StageAck(ack) => Self::StageAck { version: ack.version, p95_us: ack.p95_us },
+            Body::Refused(refused) => Self::Refused {
+                why: record::why(refused.why)?,
+                detail: text("refused.detail", refused.detail, DETAIL_BYTES_MAX)?,
+            },
+            Body::Grant(grant) => Self::Grant {
+                payload: payload_from(require("grant.payload", grant.payload)?)?,
+                window_bytes: grant.window_bytes,
+            },
+            Body::GrantAck(ack) => Self::GrantAck { applied_us: ack.applied_us },
+        })
+    }
+
+    fn body(&self) -> Body {
+        match self {
+            Self::Open(open) => Body::Open(proto::LinkOpen {
+                directive: open.directive.0,
+                key: key_to_bytes(open.key),
+                to_incarnation: open.to_incarnation.0,
+                epoch: open.epoch.0,
+                from: open.from.clone(),
+                to: open.to.clone(),
+                tenant: open.tenant.clone(),
+                service: open.service.clone(),
+            }),
+            Self::Stage(payload) => Body::Stage(payload_to(*payload)),
+            Self::StageAck { version, p95_us } => {
+                Body::StageAck(proto::LinkStageAck { version: *version, p95_us: *p95_us })
+            }
+            Self::Refused { why, detail } => Body::Refused(proto::LinkRefused {
+                why: record::why_to_proto(*why),
+                detail: detail.clone(),
+            }),
+            Self::Grant { payload, window_bytes } => Body::Grant(proto::LinkGrant {
+                payload: Some(payload_to(*payload)),
+                window_bytes: *window_bytes,
+            }),
+            Self::GrantAck { applied_us } => {
+                Body::GrantAck(proto::LinkGrantAck { applied_us: *applied_us })
+            }
+        }
+    }
+}
+
+fn open_from(open: proto::LinkOpen) -> Result<Open, InvalidField> {
+    Ok(Open {
+        directive: DirectiveId(open.directive),
+        key: key("open.key", &open.key)?,
+        to_incarnation: Incarnation(open.to_incarnation),
+        epoch: Epoch(open.epoch),
+        from: text("open.from", open.from, NAME_BYTES_MAX)?,
+        to: text("open.to", open.to, NAME_BYTES_MAX)?,
+        tenant: text("open.tenant", open.tenant, NAME_BYTES_MAX)?,
+        service: text("open.service", open.service, NAME_BYTES_MAX)?,
+    })
+}
+
+fn payload_to(payload: Payload) -> proto::LinkPayload {
+    let Payload { since, version, whole, present, bytes } = payload;
+    proto::LinkPayload { since, version, whole, present, bytes }
+}
+
+fn payload_from(payload: proto::LinkPayload) -> Result<Payload, InvalidField> {
+    let proto::LinkPayload { since, version, whole, present, bytes } = payload;
+    if !present && bytes > 0 {
+        return Err(invalid("payload.bytes", "bytes of a state that is not there"));
+    }
+    Ok(Payload { since, version, whole, present, bytes })
+}
