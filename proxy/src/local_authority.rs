@@ -326,7 +326,9 @@ impl LocalAuthority {
             return Err(OrderRefused::Record("the record prepared nothing".to_owned()));
         };
         let from = home.zone;
-        let directive = Directive { id, key, from, to, to_incarnation, epoch, reason, cut };
+        let from_incarnation = decision.record.incarnation;
+        let directive =
+            Directive { id, key, from, from_incarnation, to, to_incarnation, epoch, reason, cut };
         self.next = DirectiveId(id.0 + 1);
         change.moving.insert(key, id);
         change.delta.directives.push(directive);

@@ -143,6 +143,7 @@ impl Control {
             key: SessionKey(1),
             from: record.owner,
             to,
+            from_incarnation: Incarnation(0),
             to_incarnation: Incarnation(0),
             epoch: Epoch(0),
             reason: MoveReason::Operator,

@@ -144,6 +144,7 @@ pub(super) fn order(key: SessionKey, to: ZoneId, reason: MoveReason, now: bool) 
         key,
         from: to,
         to,
+        from_incarnation: Incarnation(0),
         to_incarnation: Incarnation(0),
         epoch: Epoch(0),
         reason,

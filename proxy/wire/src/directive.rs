@@ -15,6 +15,9 @@ pub struct Directive {
     pub key: SessionKey,
     /// Where it lives when the directive is written.
     pub from: ZoneId,
+    /// The life of the source's gate that is to carry it out; zero in solo. A later life must not
+    /// touch the session before the directive is settled: this one may have granted it away.
+    pub from_incarnation: Incarnation,
     /// Where it is to live.
     pub to: ZoneId,
     /// The life of the target's gate that may accept the grant; zero in solo, where source and

@@ -107,6 +107,9 @@ pub struct GateHello {
     pub http: String,
     /// Where other gates reach it for handoffs: `host:port`.
     pub link: String,
+    /// The life before this one in the same locked state directory, which is thereby known to be
+    /// over; zero if there was none.
+    pub former: Incarnation,
 }
 
 /// The target of a handoff owns the session.

@@ -125,6 +125,7 @@ fn a_bucket_with_an_open_directive_waits() {
         key,
         from: ZoneId(1),
         to: ZoneId(0),
+        from_incarnation: Incarnation(0),
         to_incarnation: Incarnation(0),
         epoch: Epoch(2),
         reason: MoveReason::Operator,

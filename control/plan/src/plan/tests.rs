@@ -208,6 +208,7 @@ fn a_session_under_way_or_at_rest_is_left_alone() {
         key: key(0),
         from: ZoneId(1),
         to: ZoneId(0),
+        from_incarnation: Incarnation(0),
         to_incarnation: Incarnation(0),
         epoch: Epoch(2),
         reason: MoveReason::Operator,

@@ -106,6 +106,7 @@ impl Stepper<'_> {
                 key: SessionKey(0),
                 from: record.owner,
                 to: zone,
+                from_incarnation: Incarnation(0),
                 to_incarnation,
                 epoch,
                 reason: MoveReason::Operator,

@@ -121,7 +121,8 @@ impl Authority {
         let from = decision.record.owner;
         let directive = match decision.record.pending {
             Pending::Handoff { to_incarnation, epoch, .. } => {
-                Directive { from, to_incarnation, epoch, ..wanted }
+                let from_incarnation = decision.record.incarnation;
+                Directive { from, from_incarnation, to_incarnation, epoch, ..wanted }
             }
             _ => return Err(Rejected::NotPending),
         };

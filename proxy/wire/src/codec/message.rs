@@ -23,6 +23,7 @@ pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
                 zone: gate.zone.clone(),
                 http: gate.http.clone(),
                 link: gate.link.clone(),
+                former: gate.former.0,
             }),
         }),
         FromProxy::Ack { version, digest } => {
@@ -122,6 +123,7 @@ fn gate_hello(gate: proto::GateHello) -> Result<GateHello, InvalidField> {
         zone: text("hello.gate.zone", gate.zone, NAME_BYTES_MAX)?,
         http: text("hello.gate.http", gate.http, ADDRESS_BYTES_MAX)?,
         link: text("hello.gate.link", gate.link, ADDRESS_BYTES_MAX)?,
+        former: Incarnation(gate.former),
     })
 }
 

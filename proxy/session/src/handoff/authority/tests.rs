@@ -17,6 +17,7 @@ fn prepared() -> Authority {
         key: SessionKey(1),
         from: ZoneId(9),
         to: ZoneId(1),
+        from_incarnation: Incarnation(0),
         to_incarnation: Incarnation(0),
         epoch: Epoch(0),
         reason: MoveReason::Operator,

@@ -12,6 +12,7 @@ fn source(cut: Cut) -> Source {
         key: SessionKey(1),
         from: ZoneId(0),
         to: ZoneId(1),
+        from_incarnation: Incarnation(0),
         to_incarnation: Incarnation(3),
         epoch: Epoch(5),
         reason: MoveReason::Operator,
