@@ -11,7 +11,7 @@ use std::{
 use homing_plan::Plan;
 use homing_session::handoff::authority::Patience;
 use homing_wire::{
-    Delta, DirectiveId, FromProxy, Incarnation, Intake, PlacementTable, SessionKey, ToProxy,
+    Delta, DirectiveId, FromProxy, GateHello, Incarnation, Intake, PlacementTable, SessionKey, ToProxy,
     Version, ZoneSample,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod documents;
+mod gates;
 mod handoffs;
 mod moves;
 mod records;
@@ -65,7 +66,14 @@ pub enum Command {
     /// Why does a session live where it does?
     Why(SessionKey, oneshot::Sender<Option<Box<WhySession>>>),
     /// A proxy attached.
-    Attached(String),
+    Attached {
+        /// Its name.
+        proxy: String,
+        /// Its life.
+        incarnation: Incarnation,
+        /// What it guards, if it is a gate.
+        gate: Option<GateHello>,
+    },
     /// A proxy acknowledged a table, or is gone.
     Acked,
     /// A proxy said something.
@@ -160,6 +168,7 @@ pub struct Lead {
     deltas_since_snapshot: u32,
     intakes: BTreeMap<String, Intake>,
     leaving: bool,
+    gates: gates::GateBook,
     handoffs: BTreeMap<SessionKey, handoffs::Held>,
     releases: BTreeMap<SessionKey, Release>,
     ended: BTreeMap<DirectiveId, (u64, HistoryRow)>,
@@ -216,6 +225,7 @@ impl Lead {
         let handoffs = handoffs::take_up(&recovered, patience, now_ms);
         Self {
             planner,
+            gates: gates::GateBook::inherit(recovered.table.as_ref()),
             seed: settings.seed,
             table: recovered.table,
             document,
@@ -300,7 +310,12 @@ impl Lead {
                 let answer = self.why(key, now_ms);
                 self.answer(reply, answer);
             }
-            Command::Attached(proxy) => self.attached(&proxy),
+            Command::Attached { proxy, incarnation, gate } => {
+                self.attached(&proxy);
+                if let Some(hello) = gate {
+                    self.gate_attached(&proxy, incarnation, hello, now_ms);
+                }
+            }
             Command::Acked => self.acked(now_ms),
             Command::Heard { proxy, incarnation, message } => {
                 self.heard(&proxy, incarnation, message, now_ms)

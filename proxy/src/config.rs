@@ -3,6 +3,7 @@
 //! not here but in the table; without control the same file holds it too.
 
 pub use check::ConfigFault;
+pub use fleet::{GateSettings, Role};
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
@@ -10,10 +11,12 @@ use homing_wire::{KeySecret, table::Facts};
 
 use crate::{
     http::{cookie::CookieKeys, forwarded::TrustedPeers},
+    identity::IdentityFiles,
     listen::tls::CertFiles,
 };
 
 mod check;
+mod fleet;
 mod raw;
 mod secrets;
 #[cfg(test)]
@@ -28,6 +31,12 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Where operators ask and order.
     pub admin: AdminSettings,
+    /// What this process is.
+    pub role: Role,
+    /// What it guards, if it is a gate.
+    pub gate: Option<GateSettings>,
+    /// Who it is to the installation's other processes.
+    pub identity: Option<IdentityFiles>,
     /// Where control is; `None` runs without control, by the facts below.
     pub control: Option<ControlSettings>,
     /// Where the last good table, the activation log and generated secrets are kept.
@@ -72,8 +81,10 @@ pub struct AdminSettings {
 /// Where control is.
 #[derive(Clone)]
 pub struct ControlSettings {
-    /// `http://host:port`.
+    /// `https://host:port`; `http` on a machine of one's own.
     pub url: String,
+    /// The name that control's certificate carries; the URL's host unless stated.
+    pub name: Option<String>,
 }
 
 /// Secrets as they were read; what is missing is generated at the start and kept in the state

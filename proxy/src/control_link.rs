@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use homing_session::{gate::Reaction, lease};
 use homing_wire::{
-    DirectiveId, FromProxy, Hello, Incarnation, OutcomeEnd, RecordBatch, SessionKey, ToProxy,
+    DirectiveId, FromProxy, GateHello, Hello, Incarnation, OutcomeEnd, RecordBatch, SessionKey, ToProxy,
     chunk::Assembly, envelope, limits, message::Activated, record::Outcome, table::Home,
 };
 use rustls::crypto::aws_lc_rs;
@@ -23,13 +24,15 @@ use tonic::transport::{Channel, Endpoint};
 use crate::{
     clock::Clock,
     gates::Gates,
-    handoff::{Ended, Report},
+    handoff::{Ended, Report, orders::Orders},
+    identity::Identity,
     live::{Live, LiveTable},
     outcomes::Outcomes,
     telemetry::Metrics,
 };
 
 mod apply;
+mod dial;
 mod orders;
 
 use apply::take_table;
@@ -55,12 +58,12 @@ const TELL_AGAIN: Duration = Duration::from_secs(5);
 
 /// The link. [`ControlLink::run`] is its task.
 pub struct ControlLink {
-    /// `http://host:port`.
+    /// `https://host:port`, or `http` on a machine of one's own.
     pub url: String,
+    /// The name that control's certificate carries; the URL's host if `None`.
+    pub control: Option<String>,
     /// This proxy's name.
     pub name: String,
-    /// This life.
-    pub incarnation: Incarnation,
     /// Where tables are put in force.
     pub live: Arc<LiveTable>,
     /// Where `Own` and `Release` are obeyed.
@@ -71,6 +74,21 @@ pub struct ControlLink {
     pub metrics: Arc<Metrics>,
     /// Whether the stream is up.
     pub attached: Arc<AtomicBool>,
+    /// What a gate has beside.
+    pub fleet: Option<GateLink>,
+    /// Who this process is to control; needed for `https`.
+    pub identity: Option<Arc<Identity>>,
+}
+
+/// What a gate tells control of itself, and whom it passes control's word to.
+#[derive(Debug)]
+pub struct GateLink {
+    /// How it registers.
+    pub hello: GateHello,
+    /// Handoffs from here that are under way.
+    pub orders: Arc<Orders>,
+    /// Handoffs to here: steps that control made their sessions take.
+    pub stepped: mpsc::Sender<(SessionKey, Reaction)>,
 }
 
 /// What control has not taken yet.
@@ -79,6 +97,8 @@ struct Untaken {
     ends: BTreeMap<DirectiveId, Ended>,
     residences: BTreeMap<SessionKey, Home>,
     batches: VecDeque<RecordBatch>,
+    /// This gate's words as a target, until the table shows that control has them.
+    words: BTreeMap<SessionKey, Activated>,
 }
 
 impl ControlLink {
@@ -132,7 +152,9 @@ impl ControlLink {
         self.attached.store(true, Relaxed);
         tracing::info!(url = self.url, "attached to control");
         let mut assembly = Assembly::default();
+        let life = self.gates.incarnation();
         let mut again = tokio::time::interval(TELL_AGAIN);
+        let mut renew = tokio::time::interval(Duration::from_millis(lease::RENEW_MS));
         loop {
             tokio::select! {
                 message = incoming.message() => {
@@ -141,6 +163,9 @@ impl ControlLink {
                         .map_err(|fault| tonic::Status::invalid_argument(fault.to_string()))?;
                     for answer in self.hear(message, &mut assembly, untaken) {
                         said(answer).await.map_err(gone)?;
+                    }
+                    if self.gates.incarnation() != life {
+                        return Err(tonic::Status::aborted("another life begins"));
                     }
                 }
                 report = reports.recv() => match report {
@@ -156,6 +181,10 @@ impl ControlLink {
                     said(FromProxy::Records(batch.clone())).await.map_err(gone)?;
                     untaken.keep(batch);
                 }
+                _ = renew.tick() => if let Some(seat) = self.gates.seat().gate() {
+                    let seq = seat.renewal(self.now_ms());
+                    said(FromProxy::Renew { seq }).await.map_err(gone)?;
+                },
                 _ = again.tick() => {
                     for message in self.all_untaken(untaken) {
                         said(message).await.map_err(gone)?;
@@ -170,27 +199,31 @@ impl ControlLink {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tonic::Status::unavailable(cause.unwrap_or_else(|| error.to_string()))
         };
-        Endpoint::from_shared(self.url.clone())
+        let endpoint = Endpoint::from_shared(self.url.clone())
             .map_err(unavailable)?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(10))
             .keep_alive_while_idle(true)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .map_err(unavailable)
+            .tcp_nodelay(true);
+        match &self.identity {
+            Some(identity) if self.url.starts_with("https:") => {
+                let dial = dial::Dial::new(identity, self.control.clone());
+                endpoint.connect_with_connector(dial).await.map_err(unavailable)
+            }
+            _ => endpoint.connect().await.map_err(unavailable),
+        }
     }
 
     fn hello(&self) -> Hello {
         let live = self.live.load();
         Hello {
             proxy: self.name.clone(),
-            incarnation: self.incarnation,
+            incarnation: self.gates.incarnation(),
             holds: live.table.version(),
             digest: if live.is_void() { 0 } else { live.table.digest() },
             format: envelope::FORMAT,
-            gate: None,
+            gate: self.fleet.as_ref().map(|fleet| fleet.hello.clone()),
         }
     }
 
@@ -206,6 +239,7 @@ impl ControlLink {
                 let (mut kept, before) = (Vec::new(), self.live.load_full());
                 let answer =
                     take_table(&self.live, &self.metrics, assembly, chunk, &mut |next: &Live| {
+                        self.gates.seat().look_at(next);
                         kept = self.gates.defend(&before, next, self.now_ms());
                     });
                 let after = self.live.load_full();
@@ -226,11 +260,15 @@ impl ControlLink {
                 untaken.ends.remove(&directive);
                 Vec::new()
             }
-            ToProxy::FenceQuery { directive, incarnation } => {
-                self.fence(directive, incarnation, untaken).into_iter().collect()
+            ToProxy::FenceQuery { directive, incarnation, key, zone } => {
+                self.fence(directive, incarnation, key, zone, untaken).into_iter().collect()
             }
             ToProxy::Own { key, zone, incarnation, epoch, keep, directive } => {
-                self.own(key, Home { zone, epoch }, incarnation, keep, directive);
+                let home = Home { zone, epoch };
+                self.own(key, home, incarnation, keep, directive).into_iter().collect()
+            }
+            ToProxy::Lease { seq, term, ms } => {
+                self.leased(seq, term, ms);
                 Vec::new()
             }
             // Copies are released once the table that says so is on disk; it is on its way.
@@ -238,10 +276,24 @@ impl ControlLink {
         }
     }
 
+    /// Control has answered a renewal. Without a lease to grant, this life is over: what it knew
+    /// may have been given to others, so another begins that knows nothing.
+    fn leased(&self, seq: u64, term: u64, ms: u32) {
+        let Some(seat) = self.gates.seat().gate() else { return };
+        if ms > 0 {
+            return seat.granted(seq, term, ms);
+        }
+        let next = Incarnation(self.now_ms().max(seat.incarnation().0 + 1));
+        tracing::warn!(former = %seat.incarnation(), %next, "this life was declared over");
+        seat.begin_again(next);
+        self.gates.forget_all();
+    }
+
     /// Residences that the table shows need not be told any more.
     fn forget_published(&self, untaken: &mut Untaken) {
         let live = self.live.load();
         untaken.residences.retain(|key, home| live.home(*key).epoch < home.epoch);
+        untaken.words.retain(|key, word| live.home(*key).epoch < word.epoch);
     }
 
     fn note(&self, report: Report, untaken: &mut Untaken) {
@@ -260,6 +312,13 @@ impl ControlLink {
                     untaken.residences.insert(key, home);
                 }
             }
+            Report::Activated(word) => {
+                if untaken.words.len() < UNTAKEN_MAX {
+                    untaken.words.insert(word.key, word);
+                }
+            }
+            // Control asks again for whatever it misses of these.
+            Report::Fenced { .. } | Report::Stalled { .. } => {}
         }
     }
 
@@ -269,6 +328,16 @@ impl ControlLink {
                 vec![FromProxy::Residence { key: *key, zone: home.zone, epoch: home.epoch }]
             }
             Report::Ended(ended) => self.tell_end(ended),
+            Report::Activated(word) => vec![FromProxy::Activated(*word)],
+            Report::Fenced { directive, incarnation } => {
+                vec![FromProxy::Fenced { directive: *directive, incarnation: *incarnation }]
+            }
+            Report::Stalled { directive, key, why, detail } => vec![FromProxy::Stalled {
+                directive: *directive,
+                key: *key,
+                why: *why,
+                detail: detail.clone(),
+            }],
         }
     }
 
@@ -306,8 +375,9 @@ impl ControlLink {
             zone: home.zone,
             epoch: home.epoch,
         });
+        let words = untaken.words.values().copied().map(FromProxy::Activated);
         let batches = untaken.batches.iter().cloned().map(FromProxy::Records);
-        ends.chain(residences).chain(batches).collect()
+        words.chain(ends).chain(residences).chain(batches).collect()
     }
 
     /// Sessions that this life homed from its log, unknown to control's table.

@@ -98,7 +98,8 @@ impl EndpointPool {
         self.retries.retain(|_, retries| Arc::strong_count(retries) > 1);
     }
 
-    fn upstream(&self, endpoint: &Endpoint) -> Arc<Upstream> {
+    /// The upstream of an endpoint, made if it is new.
+    pub(crate) fn upstream(&self, endpoint: &Endpoint) -> Arc<Upstream> {
         let name = (endpoint.address.clone(), endpoint.protocol);
         let entry = self.upstreams.entry(name);
         Arc::clone(&entry.or_insert_with(|| {

@@ -5,17 +5,18 @@
 use std::sync::{Arc, OnceLock};
 
 use homing_session::{
-    gate::{Event, Ownership, Reaction, Refusal, Verdict},
+    gate::{Event, Ownership, Reaction, Refusal, Tenure, Verdict},
     hold::{HoldRefused, Waiting},
     roster::{Activity, Admit, Life, Roster, RosterCounts, SessionSummary, TransitionRefused, Who},
 };
-use homing_wire::{Epoch, Incarnation, SessionKey, ZONES_MAX, ZoneId, table::Home};
+use homing_wire::{Directive, Epoch, Incarnation, SessionKey, ZONES_MAX, ZoneId, table::Home};
 use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
     hold::{HoldTicket, Holds},
     live::Live,
+    seat::{GateSeat, Seat},
     telemetry::{Metrics, Recorder, StatusClass},
 };
 
@@ -35,7 +36,9 @@ const SHARD_BITS: u32 = SHARDS.trailing_zeros();
 pub struct Gates {
     zones: Box<[OnceLock<ZoneGate>]>,
     sessions_per_shard: usize,
+    /// Of a process that is everything; a gate's is its seat's.
     incarnation: Incarnation,
+    seat: Arc<Seat>,
     holds: Holds,
     recorder: Arc<Recorder>,
     metrics: Arc<Metrics>,
@@ -108,16 +111,38 @@ impl Gates {
             zones: (0..ZONES_MAX).map(|_| OnceLock::new()).collect(),
             sessions_per_shard: (sessions_per_zone as usize).div_ceil(SHARDS),
             incarnation,
+            seat: Arc::default(),
             holds: Holds::default(),
             recorder,
             metrics,
         }
     }
 
+    /// The same, of a process that is not everything.
+    #[must_use]
+    pub fn seated(self, seat: Arc<Seat>) -> Self {
+        Self { seat, ..self }
+    }
+
+    /// What this process is.
+    #[must_use]
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
     /// This life of the process.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
+        self.seat.gate().map_or(self.incarnation, GateSeat::incarnation)
+    }
+
+    /// Forgets every session: the life that knew them was declared dead.
+    pub fn forget_all(&self) {
+        for (zone, gate) in (0..).zip(&self.zones) {
+            for shard in gate.get().iter().flat_map(|gate| &gate.shards) {
+                *shard.lock() = Roster::new(ZoneId(zone), self.sessions_per_shard);
+            }
+        }
     }
 
     /// The queues of requests that wait.
@@ -135,11 +160,49 @@ impl Gates {
         waiting: Waiting,
         now_ms: u64,
     ) -> Admission {
+        self.admit_told(live, zone, who, Epoch(0), waiting, now_ms)
+    }
+
+    /// As [`Self::admit`], for a request that was told that its session lives here at `least`: if
+    /// that grant is on its way, the request waits for it instead of being sent back.
+    pub fn admit_told(
+        self: &Arc<Self>,
+        live: &Live,
+        zone: ZoneId,
+        who: Who,
+        least: Epoch,
+        waiting: Waiting,
+        now_ms: u64,
+    ) -> Admission {
         let Some(shard) = self.shard(zone, who.key) else {
             return Admission::Refused(Refused::NotOwner);
         };
-        // One process is edge and gate: the lease is its own life.
-        let admit = shard.lock().admit(who, &live.placement, true, now_ms);
+        if self.seat.inherits(who.key) {
+            return Admission::Refused(Refused::NotOwner);
+        }
+        let lease_valid = self.seat.lease_valid(now_ms);
+        let (admit, tenure) = {
+            let mut shard = shard.lock();
+            let admit = shard.admit(who, &live.placement, lease_valid, now_ms);
+            let is_plain = matches!(admit, Admit::Execute { .. }) || self.seat.is_solo();
+            (admit, if is_plain { None } else { shard.ownership(who.key) })
+        };
+        let tenure = tenure.map(|ownership| (ownership.tenure(), ownership.epoch()));
+        match (admit, tenure) {
+            // Not executed and never to be, at this epoch or below: the target may be asked while
+            // the grant is on its way, and holds the request until it has it.
+            (Admit::Park, Some((Tenure::Granted { to, .. }, epoch))) => {
+                self.metrics.redirects.inc();
+                return Admission::Moved(Home { zone: to, epoch });
+            }
+            (Admit::Moved(_) | Admit::NotOwner, Some((Tenure::Staged { epoch, .. }, _)))
+                if least >= epoch =>
+            {
+                let limits = &live.table.facts().policy.hold;
+                return self.parked(self.holds.enter(who.key, waiting, limits, now_ms));
+            }
+            _ => {}
+        }
         match admit {
             Admit::Execute { epoch } => {
                 self.recorder.started(zone);
@@ -190,7 +253,8 @@ impl Gates {
         now_ms: u64,
     ) -> Result<Reaction, Refusal> {
         let shard = self.shard(zone, key).ok_or(Refusal::OutOfPlace)?;
-        let life = Life { incarnation: self.meant(event), lease_valid: true };
+        let lease_valid = self.seat.lease_valid(now_ms);
+        let life = Life { incarnation: self.meant(event), lease_valid };
         shard.lock().transition(key, event, &live.placement, life, now_ms).map_err(|refused| {
             match refused {
                 TransitionRefused::Illegal(illegal) => illegal.why,
@@ -207,9 +271,9 @@ impl Gates {
             | Event::Activate { to_incarnation, .. }
             | Event::FenceQuery { to_incarnation, .. } => to_incarnation,
             Event::Own { incarnation, .. } => incarnation,
-            _ => self.incarnation,
+            _ => self.incarnation(),
         };
-        if named == Incarnation(0) { named } else { self.incarnation }
+        if named == Incarnation(0) && self.seat.is_solo() { named } else { self.incarnation() }
     }
 
     /// Where a session lives: what its gate knows, else what the table says.
@@ -235,7 +299,8 @@ impl Gates {
     pub fn introduce(&self, live: &Live, zone: ZoneId, who: Who, now_ms: u64) {
         let Some(shard) = self.shard(zone, who.key) else { return };
         let mut shard = shard.lock();
-        if let Admit::Execute { .. } = shard.admit(who, &live.placement, true, now_ms) {
+        let lease_valid = self.seat.lease_valid(now_ms);
+        if let Admit::Execute { .. } = shard.admit(who, &live.placement, lease_valid, now_ms) {
             shard.finish(who.key, None, now_ms);
         }
     }
@@ -250,6 +315,12 @@ impl Gates {
     #[must_use]
     pub fn session(&self, zone: ZoneId, key: SessionKey) -> Option<SessionSummary> {
         self.known(zone, key)?.lock().session(key)
+    }
+
+    /// Requests in execution at the source of a directive.
+    #[must_use]
+    pub fn in_flight_of(&self, directive: &Directive) -> u32 {
+        self.in_flight(directive.from, directive.key)
     }
 
     /// Requests of a session in execution in a zone.

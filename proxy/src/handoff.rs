@@ -11,17 +11,27 @@ use std::{
 };
 
 use dashmap::DashSet;
-use homing_wire::{Directive, DirectiveId, OutcomeEnd, SessionKey, ZoneId, table::Home};
+use homing_wire::{
+    Activated, Directive, DirectiveId, Incarnation, OutcomeEnd, SessionKey, UndoneReason, ZoneId,
+    table::Home,
+};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::live::LiveTable;
 
 mod driver;
+pub mod governor;
+pub mod incoming;
+pub mod link;
+pub mod listener;
+pub mod orders;
+mod outgoing;
 mod release;
 mod run;
 mod sites;
+mod talk;
 
-pub use driver::Driver;
+pub use driver::{Driver, Fleet};
 pub use release::Releases;
 pub use sites::{Found, Stores};
 
@@ -39,6 +49,26 @@ pub enum Report {
         key: SessionKey,
         /// Its home.
         home: Home,
+    },
+    /// This gate's word as a target: it owns the session.
+    Activated(Activated),
+    /// This gate's word as a target: it never will, by this directive.
+    Fenced {
+        /// The directive.
+        directive: DirectiveId,
+        /// The life that promises it.
+        incarnation: Incarnation,
+    },
+    /// A handoff from this gate does not get on.
+    Stalled {
+        /// The directive.
+        directive: DirectiveId,
+        /// The session.
+        key: SessionKey,
+        /// Why.
+        why: UndoneReason,
+        /// The fault in words.
+        detail: String,
     },
 }
 
@@ -133,7 +163,7 @@ impl Dispatcher {
         let pair_max = live.table.facts().policy.moves.concurrent_per_pair.max(1);
         let mut waiting = false;
         for (id, directive) in directives {
-            if self.started.contains_key(id) {
+            if self.started.contains_key(id) || !self.driver.is_ours(&live, directive) {
                 continue;
             }
             let pair = (directive.from, directive.to);

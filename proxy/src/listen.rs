@@ -36,6 +36,8 @@ pub struct ListenSettings {
     pub address: SocketAddr,
     /// Certificates, the default first; none means plain HTTP/1.1 and h2c.
     pub certificates: Vec<CertFiles>,
+    /// TLS for nodes of the installation instead: their certificates are asked for.
+    pub mutual: Option<Arc<rustls::ServerConfig>>,
     /// Bounds on its connections.
     pub limits: ConnectionLimits,
 }
@@ -118,8 +120,9 @@ impl ConnectionCounts {
     }
 }
 
-/// What a TLS listener needs: the certificates in force, and the settings that ask them.
-type Tls = (Arc<CertStore>, Arc<rustls::ServerConfig>);
+/// What a TLS listener needs: the certificates in force, if a reload may change them, and the
+/// settings that ask them.
+type Tls = (Option<Arc<CertStore>>, Arc<rustls::ServerConfig>);
 
 /// A bound listener.
 struct Bound {
@@ -146,8 +149,11 @@ impl Listeners {
         for one in settings {
             let address = one.address;
             let socket = bind(address).map_err(|fault| ListenFault::Bind { address, fault })?;
-            let tls = open_tls(&one.certificates)
-                .map_err(|fault| ListenFault::Certificates { address, fault })?;
+            let tls = match &one.mutual {
+                Some(config) => Some((None, Arc::clone(config))),
+                None => open_tls(&one.certificates)
+                    .map_err(|fault| ListenFault::Certificates { address, fault })?,
+            };
             let got = socket.local_addr().map_err(|fault| ListenFault::Bind { address, fault })?;
             addresses.push(got);
             let counts = Arc::new(ConnectionCounts::new(got));
@@ -171,7 +177,7 @@ impl Listeners {
     /// The certificates in force, by listener; `None` for plain ones. For reloads.
     #[must_use]
     pub fn certificates(&self) -> Vec<Option<Arc<CertStore>>> {
-        let store = |bound: &Bound| bound.tls.as_ref().map(|(store, _)| Arc::clone(store));
+        let store = |bound: &Bound| bound.tls.as_ref().and_then(|(store, _)| store.clone());
         self.bound.iter().map(store).collect()
     }
 
@@ -246,5 +252,5 @@ fn open_tls(files: &[CertFiles]) -> Result<Option<Tls>, CertFault> {
     }
     let store = Arc::new(CertStore::load(files)?);
     let config = tls::server_config(Arc::clone(&store))?;
-    Ok(Some((store, config)))
+    Ok(Some((Some(store), config)))
 }

@@ -226,6 +226,8 @@ impl LocalAuthority {
     fn take_in(&mut self, report: Report, change: &mut Change, now_ms: u64) {
         match report {
             Report::Residence { key, home } => change.delta.set.push((key, home)),
+            // What gates of a fleet say to control; here the handoff resolves itself.
+            Report::Activated(_) | Report::Fenced { .. } | Report::Stalled { .. } => {}
             Report::Ended(ended) => {
                 let id = ended.directive.id;
                 if change.live.table.directives().contains_key(&id) {

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     path::Path,
     sync::{
         Arc,
@@ -12,9 +12,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use homing_session::gate::{Event, StartFrom};
-use homing_wire::{DirectiveId, Incarnation, SessionKey, table::Home};
+use homing_session::gate::{Event, Reaction, StartFrom};
+use homing_wire::{DirectiveId, GateHello, Incarnation, SessionKey, table::Home};
 use pingora_core::services::Service as _;
+use pingora_proxy::HttpProxy;
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
@@ -23,18 +24,22 @@ use crate::{
     admin::{self, AdminParts},
     clock::Clock,
     config::{AccessLog, ConfigFault, Settings},
-    control_link::ControlLink,
+    control_link::{ControlLink, GateLink},
     drain::Leaving,
     endpoints::{self, EndpointPool},
     gates::Gates,
-    handoff::{Busy, Dispatcher, Driver, Releases, Report, Stores},
+    handoff::{
+        self, Busy, Dispatcher, Driver, Fleet, Releases, Report, Stores, governor::Governor,
+        incoming::Incoming, link::HandoffLink,
+    },
     http::{
         application::application,
         edge::{Edge, EdgeParts, EdgeRules},
         facts::FactsCell,
         zone_view::ZoneViews,
     },
-    listen::{ConnectionLimits, ListenFault, ListenSettings, Listeners},
+    identity::{Identity, IdentityFault},
+    listen::{ConnectionLimits, EdgeService, ListenFault, ListenSettings, Listeners},
     live::{Live, LiveTable},
     local_authority::{FactsRefused, LocalAuthority, Order, first_table},
     outcomes::Outcomes,
@@ -43,10 +48,12 @@ use crate::{
     telemetry::{Metrics, Recorder, metrics::Exposition, shipper::Shipper},
 };
 
+mod fleet;
 mod reload;
 mod running;
 mod signals;
 
+use fleet::{Part, Sockets};
 pub use reload::ReloadFault;
 pub use running::Running;
 pub use signals::run;
@@ -85,6 +92,17 @@ pub enum StartFault {
         /// The system's words.
         error: io::Error,
     },
+    /// The process's identity cannot be used.
+    #[error("{0}")]
+    Identity(IdentityFault),
+    /// The handoff link's socket cannot be opened.
+    #[error("{address}: {error}")]
+    Link {
+        /// Where.
+        address: SocketAddr,
+        /// The system's words.
+        error: io::Error,
+    },
     /// Something else of the system.
     #[error("{what}: {error}")]
     System {
@@ -107,7 +125,8 @@ impl Proxy {
         crate::listen::tls::install_provider();
         let listeners = Listeners::bind(&listen_settings(&settings))?;
         let admin_socket = bind_admin(settings.admin.address)?;
-        Assembly::new(&settings)?.start(settings, listeners, admin_socket)
+        let part = Part::of(&settings)?;
+        Assembly::new(&settings, &part)?.start(settings, part, listeners, admin_socket)
     }
 }
 
@@ -129,7 +148,7 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn new(settings: &Settings) -> Result<Self, StartFault> {
+    fn new(settings: &Settings, part: &Part) -> Result<Self, StartFault> {
         let dir = &settings.state_dir;
         std::fs::create_dir_all(dir).map_err(|error| state_dir(dir, error))?;
         let now_ms = Clock::process().now_ms();
@@ -149,7 +168,11 @@ impl Assembly {
             (None, true) => 0,
             _ => now_ms,
         };
-        let homes = recovered_homes(&recovered);
+        // What a former life of a gate activated is control's to know, and its table's to say.
+        let homes = match part.seat.is_solo() {
+            true => recovered_homes(&recovered),
+            false => Vec::new(),
+        };
         let table = match (&settings.facts, &settings.control) {
             (Some(facts), _) => Live::compile(first_table(facts.clone(), stored, &homes, now_ms)?),
             (None, _) => stored.map_or_else(Live::void, Live::compile),
@@ -157,14 +180,16 @@ impl Assembly {
         let live = Arc::new(LiveTable::new(table));
         let (recorder, metrics) = (Arc::<Recorder>::default(), Arc::<Metrics>::default());
         let incarnation = Incarnation(now_ms);
-        let gates = Arc::new(Gates::new(
+        let gates = Gates::new(
             settings.limits.sessions_per_zone,
             incarnation,
             Arc::clone(&recorder),
             Arc::clone(&metrics),
-        ));
+        );
+        let gates = Arc::new(gates.seated(Arc::clone(&part.seat)));
+        part.seat.look_at(&live.load());
         let pool = Arc::<EndpointPool>::default();
-        let facts = Arc::new(FactsCell::new(Arc::clone(&pool)));
+        let facts = Arc::new(FactsCell::reaching(part.reach.clone(), Arc::clone(&pool)));
         let (outcomes, log) = (Arc::default(), Arc::new(log));
         let mut parts = Self {
             live,
@@ -208,6 +233,7 @@ impl Assembly {
     fn start(
         self,
         settings: Settings,
+        part: Part,
         listeners: Listeners,
         admin_socket: (TcpListener, SocketAddr),
     ) -> Result<Running, StartFault> {
@@ -227,7 +253,12 @@ impl Assembly {
         let side = runtime("homing-side", SIDE_THREADS)?;
         let edge = runtime("homing-edge", settings.limits.threads)?;
 
-        let side_parts = self.start_side(&side, &settings);
+        let Part { seat: _, reach: _, identity, gate, life } = part;
+        let (gate_listeners, gate) = match gate {
+            Some(Sockets { listeners, link, hello }) => (Some(listeners), Some((link, hello))),
+            None => (None, None),
+        };
+        let side_parts = self.start_side(&side, &settings, identity.as_ref(), gate)?;
         spawn(&side, "endpoint checks", endpoints::checks::keep(Arc::clone(&self.pool)));
         spawn(&side, "zone views", Arc::clone(&views).keep());
 
@@ -255,12 +286,24 @@ impl Assembly {
             rules,
             metrics: self.metrics,
             recorder: self.recorder,
+            learned: Arc::default(),
+            identity,
             log,
         };
-        let edge_done =
-            start_edge(&edge, listeners, parts, &leaving, reloading.settings.load().limits.threads);
+        let threads = reloading.settings.load().limits.threads;
+        let gate_addresses = gate_listeners.as_ref().map(|listeners| listeners.addresses().to_vec());
+        let mut served = Vec::new();
+        if let Some(listeners) = gate_listeners {
+            served.push(listeners.serve(application(Edge::for_edges(parts.clone()), threads)));
+        }
+        if !addresses.is_empty() {
+            served.push(listeners.serve(application(Edge::new(parts), threads)));
+        }
+        let edge_done = start_edge(&edge, served, &leaving);
         Ok(Running {
             addresses,
+            gate: gate_addresses.and_then(|addresses| addresses.first().copied()),
+            _life: life,
             admin,
             live: self.live,
             gates: self.gates,
@@ -309,21 +352,40 @@ impl Assembly {
     }
 
     /// Handoffs, the authority or the link to it, records, the table on disk.
-    fn start_side(&self, side: &Runtime, settings: &Settings) -> SideParts {
+    fn start_side(
+        &self,
+        side: &Runtime,
+        settings: &Settings,
+        identity: Option<&Arc<Identity>>,
+        gate: Option<(UdpSocket, GateHello)>,
+    ) -> Result<SideParts, StartFault> {
         let stores = Arc::new(Stores::new(Arc::clone(&self.facts)));
         let busy = Arc::<Busy>::default();
         let (gates, live) = (Arc::clone(&self.gates), Arc::clone(&self.live));
         let releases =
             Arc::new(Releases::new(Arc::clone(&gates), Arc::clone(&stores), Arc::clone(&busy)));
-        let driver = Arc::new(Driver::new(
+        let mut driver = Driver::new(
             Arc::clone(&live),
             Arc::clone(&gates),
             Arc::clone(&stores),
             Arc::clone(&self.log),
             Arc::clone(&releases),
             Arc::clone(&self.metrics),
-        ));
+        );
         let (reports, reported) = mpsc::channel(QUEUE);
+        let mut gate_link = None;
+        let mut listening = None;
+        if let (Some((socket, hello)), Some(identity)) = (gate, identity) {
+            let fleet = self.open_link(side, socket, identity)?;
+            let (stepped, steps) = mpsc::channel(QUEUE);
+            gate_link = Some(GateLink { hello, orders: Arc::clone(&fleet.orders), stepped });
+            driver = driver.in_fleet(Arc::clone(&fleet));
+            listening = Some((fleet, steps));
+        }
+        let driver = Arc::new(driver);
+        if let Some((fleet, steps)) = listening {
+            self.listen_to_gates(side, &driver, fleet, steps, &reports);
+        }
         let under_way = Arc::<AtomicU64>::default();
         let (live_, busy, counted) = (Arc::clone(&live), busy, Arc::clone(&under_way));
         let dispatcher = Dispatcher::new(live_, driver, reports.clone(), busy, counted);
@@ -356,8 +418,10 @@ impl Assembly {
                 let attached = Arc::<AtomicBool>::default();
                 let link = ControlLink {
                     url: control.url.clone(),
+                    control: control.name.clone(),
                     name: settings.name.clone(),
-                    incarnation: gates.incarnation(),
+                    fleet: gate_link,
+                    identity: identity.cloned(),
                     live,
                     gates,
                     outcomes: Arc::clone(&self.outcomes),
@@ -372,7 +436,48 @@ impl Assembly {
             }
         };
         spawn(side, "shipper", shipper.run());
-        SideParts { orders, stores, under_way, attached }
+        Ok(SideParts { orders, stores, under_way, attached })
+    }
+
+    fn open_link(
+        &self,
+        side: &Runtime,
+        socket: UdpSocket,
+        identity: &Identity,
+    ) -> Result<Arc<Fleet>, StartFault> {
+        let _within = side.enter();
+        let link = HandoffLink::open(socket, identity)
+            .map_err(|error| StartFault::System { what: "opening the handoff link", error })?;
+        let (governor, orders) = (Arc::<Governor>::default(), Arc::default());
+        let seat = Arc::clone(self.gates.seat());
+        let (live, recorder) = (Arc::clone(&self.live), Arc::clone(&self.recorder));
+        let keep = Arc::clone(&governor).keep(live, Arc::clone(&seat), recorder);
+        spawn(side, "copy governor", keep);
+        Ok(Arc::new(Fleet { link, governor, orders, seat }))
+    }
+
+    fn listen_to_gates(
+        &self,
+        side: &Runtime,
+        driver: &Arc<Driver>,
+        fleet: Arc<Fleet>,
+        mut steps: mpsc::Receiver<(SessionKey, Reaction)>,
+        reports: &mpsc::Sender<Report>,
+    ) {
+        let incoming = Arc::<Incoming>::default();
+        let serve = handoff::listener::serve(
+            Arc::clone(driver),
+            fleet,
+            Arc::clone(&incoming),
+            reports.clone(),
+        );
+        spawn(side, "handoff link", serve);
+        let (driver, reports) = (Arc::clone(driver), reports.clone());
+        spawn(side, "control's word to handoffs", async move {
+            while let Some((key, reaction)) = steps.recv().await {
+                incoming.stepped(&driver, &reports, key, reaction).await;
+            }
+        });
     }
 }
 
@@ -392,19 +497,21 @@ async fn report_homes(homes: Vec<(SessionKey, Home)>, reports: mpsc::Sender<Repo
     }
 }
 
+/// Serves clients, edges or both; tells when all of them are done.
 fn start_edge(
     edge: &Runtime,
-    listeners: Listeners,
-    parts: EdgeParts,
+    served: Vec<EdgeService<HttpProxy<Edge>>>,
     leaving: &Leaving,
-    threads: usize,
 ) -> tokio::sync::watch::Receiver<bool> {
-    let app = application(Edge::new(parts), threads);
-    let mut service = listeners.serve(app);
-    let stop = leaving.watch();
     let (done, edge_done) = tokio::sync::watch::channel(false);
+    let stop = leaving.watch();
     spawn(edge, "edge", async move {
-        service.start_service(None, stop, 1).await;
+        let mut services = tokio::task::JoinSet::new();
+        for mut service in served {
+            let stop = stop.clone();
+            services.spawn(async move { service.start_service(None, stop, 1).await });
+        }
+        while services.join_next().await.is_some() {}
         done.send_replace(true);
     });
     edge_done
@@ -461,15 +568,20 @@ fn open_access_log(
     Ok((Some(log), Some(writer)))
 }
 
-fn listen_settings(settings: &Settings) -> Vec<ListenSettings> {
-    let limits = ConnectionLimits {
+fn listen_limits(settings: &Settings) -> ConnectionLimits {
+    ConnectionLimits {
         connections_max: settings.limits.connections as usize,
         head_bytes_max: settings.limits.head_bytes as usize,
         ..ConnectionLimits::default()
-    };
+    }
+}
+
+fn listen_settings(settings: &Settings) -> Vec<ListenSettings> {
+    let limits = listen_limits(settings);
     let one = |listen: &crate::config::Listen| ListenSettings {
         address: listen.address,
         certificates: listen.tls.clone().unwrap_or_default(),
+        mutual: None,
         limits,
     };
     settings.listen.iter().map(one).collect()

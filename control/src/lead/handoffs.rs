@@ -68,31 +68,29 @@ pub(super) fn take_up(
 }
 
 impl Lead {
-    /// In solo the zones' gates share the proxy's one life, which goes on in the next process: what
-    /// it activated it has written down. So no zone's gate is ever declared dead from here.
-    fn lives(&self) -> Vec<Option<Incarnation>> {
-        let zones = self.table.as_ref().map_or(0, |table| table.facts().zones.len());
-        vec![Some(Incarnation(0)); zones]
-    }
-
     /// Issues directives, all in one table. `wanted` names session, target, reason and cut; what
     /// cannot be moved now is left out.
     pub(super) fn issue(&mut self, wanted: Vec<Directive>, now_ms: u64) -> Vec<Directive> {
         let Some(table) = &self.table else {
             return Vec::new();
         };
-        let (lives, patience) = (self.lives(), patience(&table.facts().policy));
+        let patience = patience(&table.facts().policy);
         let mut issued = Vec::new();
         for mut directive in wanted {
             let home = table.home(directive.key);
+            let lives = self.lives(directive.key);
+            // Where no gate lives that could be told, nothing can be handed over.
+            let Some(life) = view(&lives).live(home.zone) else {
+                continue;
+            };
             let known = self.handoffs.get(&directive.key).map(|held| *held.authority.record());
             let record = match known {
                 Some(record) if record.pending != Pending::Settled => continue,
                 Some(record) => Record {
                     last: record.last,
-                    ..Record::settled(home.zone, Incarnation(0), home.epoch)
+                    ..Record::settled(home.zone, life, home.epoch)
                 },
-                None => Record::settled(home.zone, Incarnation(0), home.epoch),
+                None => Record::settled(home.zone, life, home.epoch),
             };
             directive.id = DirectiveId(self.next_directive);
             let mut authority = Authority::new(record, patience, now_ms);
@@ -124,8 +122,8 @@ impl Lead {
     }
 
     /// Gives a session's authority an event.
-    fn tell(&mut self, key: SessionKey, event: Event, now_ms: u64) {
-        let lives = self.lives();
+    pub(super) fn tell(&mut self, key: SessionKey, event: Event, now_ms: u64) {
+        let lives = self.lives(key);
         if let Some(held) = self.handoffs.get_mut(&key) {
             held.authority.handle(event, view(&lives), now_ms);
             self.act(key, now_ms);
@@ -286,16 +284,27 @@ impl Lead {
         match message {
             FromProxy::Records(batch) => self.records(proxy, incarnation, batch, now_ms),
             FromProxy::Activated(activated) => self.activated(activated, now_ms),
-            FromProxy::Fenced { directive, .. } => {
+            FromProxy::Fenced { directive, incarnation } => {
                 let Some(key) = self.key_of(directive) else {
                     return;
                 };
-                let message = Message::Fenced { directive, incarnation: Incarnation(0) };
+                let message = Message::Fenced { directive, incarnation };
                 self.tell(key, Event::Heard(message), now_ms);
             }
             FromProxy::Outcome(outcome) => self.outcome(proxy, outcome, now_ms),
             FromProxy::Residence { key, zone, epoch } => {
                 self.residence(key, Home { zone, epoch }, now_ms);
+            }
+            FromProxy::Renew { seq } => self.renew(proxy, incarnation, seq, now_ms),
+            FromProxy::Stalled { directive, key, why, detail } => {
+                if self.key_of(directive) == Some(key) {
+                    let end = OutcomeEnd::Undone { why, detail };
+                    self.outcome_of_open(directive, key, &end, now_ms);
+                }
+            }
+            FromProxy::Owned { key, incarnation, epoch } => {
+                let owned = Message::Owned { incarnation, epoch };
+                self.tell(key, Event::Heard(owned), now_ms);
             }
             // The link keeps these to itself.
             FromProxy::Hello(_) | FromProxy::Ack { .. } | FromProxy::Nack { .. } => {}
@@ -303,13 +312,13 @@ impl Lead {
     }
 
     fn activated(&mut self, activated: Activated, now_ms: u64) {
-        let Activated { directive, key, zone, epoch, .. } = activated;
+        let Activated { directive, key, zone, epoch, incarnation } = activated;
         if self.key_of(directive) != Some(key) {
             // Not one of ours, or one that ended: the gate's word on its home counts.
             self.residence(key, Home { zone, epoch }, now_ms);
             return;
         }
-        let message = Message::Activated { directive, incarnation: Incarnation(0) };
+        let message = Message::Activated { directive, incarnation };
         self.tell(key, Event::Heard(message), now_ms);
     }
 
@@ -333,7 +342,9 @@ impl Lead {
     ) {
         let message = match end {
             OutcomeEnd::Completed(_) => {
-                Message::Activated { directive, incarnation: Incarnation(0) }
+                let order = self.table.as_ref().and_then(|t| t.directives().get(&directive));
+                let incarnation = order.map_or(Incarnation(0), |order| order.to_incarnation);
+                Message::Activated { directive, incarnation }
             }
             OutcomeEnd::Undone { why, detail } => {
                 let order = self.table.as_ref().and_then(|t| t.directives().get(&directive));
@@ -393,7 +404,7 @@ impl Lead {
         let record = self.handoffs.get(&key).map(|held| *held.authority.record());
         match record.map(|record| (record.pending, record)) {
             Some((Pending::Claim { .. }, record)) if home.epoch >= record.epoch => {
-                self.tell(key, owned(record.epoch), now_ms);
+                self.tell(key, owned(&record), now_ms);
             }
             None | Some((Pending::Settled, _)) => {}
             Some(_) => return,
@@ -457,7 +468,7 @@ impl Lead {
         for key in due {
             let claimed = self.handoffs.get(&key).and_then(|held| held.claimed(oldest));
             match claimed {
-                Some(epoch) => self.tell(key, owned(epoch), now_ms),
+                Some(record) => self.tell(key, owned(&record), now_ms),
                 None => self.tell(key, Event::Wake, now_ms),
             }
         }
@@ -465,17 +476,17 @@ impl Lead {
 }
 
 /// The owner's word that it owns the session.
-fn owned(epoch: Epoch) -> Event {
-    Event::Heard(Message::Owned { incarnation: Incarnation(0), epoch })
+fn owned(record: &Record) -> Event {
+    Event::Heard(Message::Owned { incarnation: record.incarnation, epoch: record.epoch })
 }
 
 impl Held {
     /// The epoch of a claim that needs no more answer: see [`CLAIMS_ENOUGH`].
-    fn claimed(&self, oldest: Option<Version>) -> Option<Epoch> {
+    fn claimed(&self, oldest: Option<Version>) -> Option<Record> {
         let record = self.authority.record();
         let pending = matches!(record.pending, Pending::Claim { .. });
         let shown = self.shown.is_some_and(|shown| oldest.is_some_and(|oldest| shown <= oldest));
-        (pending && shown && self.claims >= CLAIMS_ENOUGH).then_some(record.epoch)
+        (pending && shown && self.claims >= CLAIMS_ENOUGH).then_some(*record)
     }
 }
 

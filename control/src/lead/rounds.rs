@@ -50,6 +50,7 @@ impl Lead {
     pub(super) fn tick(&mut self, now_ms: u64) {
         self.rounds += 1;
         self.shared.metrics.rounds.add(1);
+        self.strike_gates(now_ms);
         self.wake_handoffs(now_ms);
         self.rests.retain(|_, until| *until > now_ms);
         while self.started.front().is_some_and(|at| at + 60_000 <= now_ms) {

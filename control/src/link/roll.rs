@@ -75,6 +75,11 @@ impl Roll {
         proxies.values().map(|entry| entry.attached.clone()).collect()
     }
 
+    /// The newest table that a proxy has acknowledged, if it is attached.
+    pub fn acked(&self, name: &str) -> Option<Version> {
+        self.proxies.lock().get(name).map(|entry| entry.attached.acked)
+    }
+
     /// The oldest table that any attached proxy still serves by; `None` if none is attached.
     pub fn oldest_acked(&self) -> Option<Version> {
         let proxies = self.proxies.lock();

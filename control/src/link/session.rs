@@ -84,7 +84,9 @@ impl Session {
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let (proxy, incarnation) = (self.hello.proxy.clone(), self.hello.incarnation);
         tracing::info!(proxy, holds = %self.hello.holds, "a proxy attached");
-        let _ = self.lead.send(lead::Command::Attached(proxy.clone())).await;
+        let gate = self.hello.gate.clone();
+        let attached = lead::Command::Attached { proxy: proxy.clone(), incarnation, gate };
+        let _ = self.lead.send(attached).await;
         let end = tokio::select! {
             end = self.serve() => end,
             () = stopped(&mut stop) => End::Told(Status::unavailable("control is stopping")),

@@ -14,7 +14,7 @@ use homing_wire::{
 };
 
 use super::{
-    Settings,
+    Settings, fleet,
     raw::{self, Raw},
 };
 
@@ -73,6 +73,14 @@ fn check(raw: &Raw, document: Option<&Document>, top: &mut MapReader<'_>) {
     if top.find("listen").is_some_and(|listen| listen.is_empty_list()) {
         top.itself().fault("there is nothing to listen on", "name at least one address");
     }
+    fleet::check(raw.role, top);
+    let control = raw.control.as_ref().map_or("", |control| control.url.as_str());
+    if control.starts_with("https:") && raw.identity.is_none() {
+        top.itself().fault(
+            "control is spoken to over mutual TLS, and `identity` does not say who this is",
+            "write `identity: {ca: ca.pem, cert: NAME.pem, key: NAME.key}`",
+        );
+    }
     match (document, top.find("control")) {
         (None, None) => top.itself().fault(
             "neither `zones` nor `control` is given, so there is nowhere to send a request",
@@ -104,6 +112,9 @@ fn assemble(raw: Raw, document: Option<Document>) -> Settings {
         name: raw.name.unwrap_or_else(host_name),
         listen: raw.listen,
         admin: raw.admin,
+        role: raw.role,
+        gate: raw.gate,
+        identity: raw.identity,
         control: raw.control,
         state_dir: raw.state_dir,
         secrets: raw.secrets,

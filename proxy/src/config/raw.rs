@@ -14,11 +14,13 @@ use homing_wire::limits::NAME_BYTES_MAX;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::{
+    fleet::{self, GateSettings, Role},
     AccessLog, AdminSettings, ControlSettings, DrainTimes, JwtKey, Listen, ProcessLimits,
     SecretMaterial,
 };
 use crate::{
     http::forwarded::{Network, TrustedPeers},
+    identity::IdentityFiles,
     listen::tls::{CERTIFICATES_MAX, CertFiles},
 };
 
@@ -33,6 +35,9 @@ pub(super) struct Raw {
     pub(super) name: Option<String>,
     pub(super) listen: Vec<Listen>,
     pub(super) admin: AdminSettings,
+    pub(super) role: Role,
+    pub(super) gate: Option<GateSettings>,
+    pub(super) identity: Option<IdentityFiles>,
     pub(super) control: Option<ControlSettings>,
     pub(super) state_dir: PathBuf,
     pub(super) secrets: SecretMaterial,
@@ -46,10 +51,14 @@ pub(super) struct Raw {
 
 /// Reads the process's part of the file; `dir` is what relative paths start from.
 pub(super) fn read(map: &mut MapReader<'_>, dir: &Path) -> Raw {
-    let listen = map.required("listen", "write `listen: [{address: 127.0.0.1:8080}]`", |list| {
-        let list = list.list(LISTENERS_MAX, |item| read_listen(item, dir))?;
-        Some(list)
-    });
+    let role = map.or("role", Role::default(), fleet::read_role);
+    let listeners =
+        |list: &Reader<'_>| list.list(LISTENERS_MAX, |item| read_listen(item, dir));
+    let listen = match role {
+        // A gate takes edges in, on an address of its own.
+        Role::Gate => map.optional("listen", listeners),
+        _ => map.required("listen", "write `listen: [{address: 127.0.0.1:8080}]`", listeners),
+    };
     let secrets = map.or("secrets", SecretMaterial::default(), |reader| read_secrets(reader, dir));
     Raw {
         name: map.optional("name", read_name),
@@ -57,6 +66,9 @@ pub(super) fn read(map: &mut MapReader<'_>, dir: &Path) -> Raw {
         admin: map.optional("admin", |reader| read_admin(reader, dir)).unwrap_or_else(|| {
             AdminSettings { address: SocketAddr::from(([127, 0, 0, 1], 9900)), token: None }
         }),
+        role,
+        gate: map.optional("gate", fleet::read_gate),
+        identity: map.optional("identity", |reader| read_identity(reader, dir)),
         control: map.optional("control", read_control),
         state_dir: map.or("state_dir", dir.join("state"), |reader| Some(dir.join(reader.text()?))),
         secrets,
@@ -82,7 +94,7 @@ fn read_name(reader: &Reader<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn read_address(reader: &Reader<'_>) -> Option<SocketAddr> {
+pub(super) fn read_address(reader: &Reader<'_>) -> Option<SocketAddr> {
     let text = reader.text()?;
     let address = text.parse().ok();
     if address.is_none() {
@@ -128,6 +140,16 @@ fn existing_file(reader: &Reader<'_>, dir: &Path) -> Option<PathBuf> {
     }
 }
 
+fn read_identity(reader: &Reader<'_>, dir: &Path) -> Option<IdentityFiles> {
+    reader.map(|map| {
+        let path = |reader: &Reader<'_>| existing_file(reader, dir);
+        let ca = map.required("ca", "write `ca: ca.pem`", path);
+        let cert = map.required("cert", "write `cert: edge-1.pem`", path);
+        let key = map.required("key", "write `key: edge-1.key`", path);
+        Some(IdentityFiles { ca: ca?, cert: cert?, key: key? })
+    })
+}
+
 fn read_admin(reader: &Reader<'_>, dir: &Path) -> Option<AdminSettings> {
     reader.map(|map| {
         let address = map.required("address", "write `address: 127.0.0.1:9900`", read_address);
@@ -154,17 +176,18 @@ fn read_admin(reader: &Reader<'_>, dir: &Path) -> Option<AdminSettings> {
 
 fn read_control(reader: &Reader<'_>) -> Option<ControlSettings> {
     reader.map(|map| {
-        let url = map.required("url", "write `url: http://127.0.0.1:7000`", |reader| {
+        let url = map.required("url", "write `url: https://control:7600`", |reader| {
             let url = reader.text()?;
             let known = url
                 .parse::<http::Uri>()
-                .is_ok_and(|uri| uri.authority().is_some() && uri.scheme_str() == Some("http"));
+                .is_ok_and(|uri| uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https")));
             if !known {
-                reader.fault("is no address of a control plane", "write http://host:port");
+                reader.fault("is no address of a control plane", "write https://host:port");
             }
             known.then(|| url.to_owned())
         });
-        Some(ControlSettings { url: url? })
+        let name = map.optional("name", read_name);
+        Some(ControlSettings { url: url?, name })
     })
 }
 

@@ -3,19 +3,82 @@
 
 use homing_session::gate::{Event, Reaction, StartFrom};
 use homing_wire::{
-    DirectiveId, FromProxy, Incarnation, OutcomeEnd, SessionKey, message::Activated, table::Home,
+    DirectiveId, FromProxy, Incarnation, OutcomeEnd, SessionKey, ZoneId, message::Activated,
+    table::Home,
 };
 
 use super::{ControlLink, Untaken};
 
 impl ControlLink {
+    /// A gate's answer, once and for ever: activated here, or never to be. `None` if the question
+    /// is for another gate or another life.
+    fn fence_at_gate(
+        &self,
+        directive: DirectiveId,
+        incarnation: Incarnation,
+        key: SessionKey,
+    ) -> Option<FromProxy> {
+        let seat = self.gates.seat().gate()?;
+        let live = self.live.load_full();
+        let zone = seat.zone_in(live.table.facts())?;
+        let query = Event::FenceQuery { directive, to_incarnation: incarnation };
+        match self.gates.step(&live, zone, key, query, self.now_ms()) {
+            Ok(Reaction::Activated) => {
+                let epoch = self.gates.ownership(zone, key)?.epoch();
+                let activated = Activated { directive, key, zone, epoch, incarnation };
+                Some(FromProxy::Activated(activated))
+            }
+            Ok(reaction) => {
+                self.told(key, reaction);
+                Some(FromProxy::Fenced { directive, incarnation })
+            }
+            Err(refusal) => {
+                tracing::debug!(%directive, %refusal, "control's question has no answer here");
+                None
+            }
+        }
+    }
+
+    /// A gate obeys, and says so.
+    fn own_at_gate(&self, key: SessionKey, own: Event) -> Option<FromProxy> {
+        let live = self.live.load_full();
+        let zone = self.gates.seat().gate()?.zone_in(live.table.facts())?;
+        match self.gates.step(&live, zone, key, own, self.now_ms()) {
+            Ok(reaction) => {
+                self.told(key, reaction);
+                self.gates.holds().close(key);
+                let epoch = self.gates.ownership(zone, key)?.epoch();
+                Some(FromProxy::Owned { key, incarnation: self.gates.incarnation(), epoch })
+            }
+            Err(refusal) => {
+                tracing::debug!(%key, %refusal, "an order to own was refused");
+                None
+            }
+        }
+    }
+
+    /// Tells handoffs under way what control's word has changed.
+    fn told(&self, key: SessionKey, reaction: Reaction) {
+        if let Some(fleet) = &self.fleet {
+            fleet.orders.tell(key, reaction);
+            let _ = fleet.stepped.try_send((key, reaction));
+        }
+    }
+
     /// Answers once and for ever: activated here, or never to be.
     pub(super) fn fence(
         &self,
         directive: DirectiveId,
         incarnation: Incarnation,
+        key: SessionKey,
+        zone: ZoneId,
         untaken: &Untaken,
     ) -> Option<FromProxy> {
+        if !self.gates.seat().is_solo() {
+            let live = self.live.load_full();
+            let ours = self.gates.seat().guards(live.table.facts(), zone, key);
+            return ours.then(|| self.fence_at_gate(directive, incarnation, key)).flatten();
+        }
         if let Some(ended) = untaken.ends.get(&directive) {
             let named = &ended.directive;
             return Some(match &ended.end {
@@ -55,10 +118,14 @@ impl ControlLink {
         incarnation: Incarnation,
         keep: bool,
         directive: DirectiveId,
-    ) {
+    ) -> Option<FromProxy> {
         let from = if keep { StartFrom::Retained } else { StartFrom::Store };
         let own = Event::Own { directive, incarnation, epoch: home.epoch, from };
         let live = self.live.load_full();
+        if !self.gates.seat().is_solo() {
+            let ours = self.gates.seat().guards(live.table.facts(), home.zone, key);
+            return ours.then(|| self.own_at_gate(key, own)).flatten();
+        }
         match self.gates.step(&live, home.zone, key, own, self.now_ms()) {
             Ok(_) => {
                 self.gates.holds().close(key);
@@ -66,5 +133,6 @@ impl ControlLink {
             // Late or repeated: what this gate knows is newer.
             Err(refusal) => tracing::debug!(%key, %refusal, "an order to own was refused"),
         }
+        None
     }
 }

@@ -3,7 +3,7 @@
 //! they are younger than their first record). The gate is the authority: it keeps them at an epoch
 //! above the table's word, and control is told so that it can hand them over properly.
 
-use homing_session::gate::{Event, StartFrom, Tenure};
+use homing_session::gate::{Event, Reaction, StartFrom, Tenure};
 use homing_wire::{DirectiveId, Epoch, Incarnation, SessionKey, ZONES_MAX, ZoneId, table::Home};
 
 use super::Gates;
@@ -57,14 +57,18 @@ impl Gates {
     ) -> Option<(SessionKey, Home)> {
         let own = Event::Own {
             directive: DirectiveId(0),
-            incarnation: Incarnation(0),
+            incarnation: if self.seat().is_solo() { Incarnation(0) } else { self.incarnation() },
             epoch: home.epoch,
             from: StartFrom::Retained,
         };
         let release = Event::Release { to: home.zone, epoch: home.epoch };
         let done = self.step(next, home.zone, key, own, now_ms).and_then(|_| {
-            // The zone that the table names sends its requests back here.
-            self.step(next, told, key, release, now_ms)
+            // The zone that the table names sends its requests back here; its gate, if it is
+            // another process, once control has taken the home in.
+            match self.seat().is_solo() {
+                true => self.step(next, told, key, release, now_ms),
+                false => Ok(Reaction::Owns),
+            }
         });
         match done {
             Ok(_) => Some((key, home)),

@@ -6,20 +6,30 @@ use std::{sync::Arc, time::Instant};
 
 use homing_session::handoff::source::{Source, SourceLimits};
 use homing_wire::{
-    Directive, HandoffFigures, Intake, OutcomeEnd, Service, ServiceId, StateSpec, UndoneReason,
-    table::Home,
+    Directive, HandoffFigures, Intake, OutcomeEnd, Service, ServiceId, SessionKey, StateSpec,
+    UndoneReason, table::Home,
 };
 use tokio::sync::mpsc;
 
 use super::{
     Ended, Report,
+    governor::Governor,
+    link::HandoffLink,
+    orders::Orders,
+    outgoing::Outgoing,
     release::{PendingRelease, Releases},
     run::Run,
     sites::{Found, Stores},
 };
 use crate::{
-    activation_log::ActivationLog, clock::Clock, gates::Gates, live::Live, live::LiveTable,
-    state::StateStore, telemetry::Metrics,
+    activation_log::ActivationLog,
+    clock::Clock,
+    gates::Gates,
+    identity,
+    live::{Live, LiveTable},
+    seat::Seat,
+    state::{Site, StateStore},
+    telemetry::Metrics,
 };
 
 /// What a hook may take beyond its own bound before the machine looks elsewhere.
@@ -36,6 +46,31 @@ pub struct Driver {
     pub(super) releases: Arc<Releases>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    /// What a gate in a fleet has beside; `None` in solo.
+    fleet: Option<Arc<Fleet>>,
+}
+
+/// What a gate in a fleet hands sessions over with.
+#[derive(Debug)]
+pub struct Fleet {
+    /// To the other gates.
+    pub link: HandoffLink,
+    /// Paces copies.
+    pub governor: Arc<Governor>,
+    /// Control's word to handoffs under way.
+    pub orders: Arc<Orders>,
+    /// Which gate this is.
+    pub seat: Arc<Seat>,
+}
+
+impl Fleet {
+    /// The node at the other end of a connection.
+    #[must_use]
+    pub fn peer_name(&self, connection: &quinn::Connection) -> Option<String> {
+        let chain = connection.peer_identity()?;
+        let chain = chain.downcast::<Vec<rustls_pki_types::CertificateDer<'static>>>().ok()?;
+        identity::peer_name(&chain)
+    }
 }
 
 impl Driver {
@@ -49,7 +84,27 @@ impl Driver {
         releases: Arc<Releases>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { live, gates, stores, log, releases, metrics, clock: Clock::process() }
+        let (clock, fleet) = (Clock::process(), None);
+        Self { live, gates, stores, log, releases, metrics, clock, fleet }
+    }
+
+    /// The same, of a gate in a fleet.
+    #[must_use]
+    pub fn in_fleet(self, fleet: Arc<Fleet>) -> Self {
+        Self { fleet: Some(fleet), ..self }
+    }
+
+    /// Whether a directive is this process's to carry out, in this life.
+    #[must_use]
+    pub fn is_ours(&self, live: &Live, directive: &Directive) -> bool {
+        let seat = self.gates.seat();
+        match seat.gate() {
+            None => seat.is_solo(),
+            Some(gate) => {
+                directive.from_incarnation == gate.incarnation()
+                    && seat.guards(live.table.facts(), directive.from, directive.key)
+            }
+        }
     }
 
     /// Carries one directive out and reports its end. Never fails: whatever happens is an end.
@@ -57,12 +112,29 @@ impl Driver {
         let live = self.live.load_full();
         let (end, home, cleanup) = match self.prepare(&live, &directive).await {
             Err((end, home)) => (end, home, None),
+            Ok((store, service)) if let Some(fleet) = &self.fleet => {
+                return self.hand_over(&live, fleet, directive, (store, service), reports).await;
+            }
             Ok((store, service)) => {
                 let mut run = self.run(&live, &directive, store, service);
                 let (end, home) = run.carry_out().await;
                 (end, home, Some(run))
             }
         };
+        let completed = matches!(end, OutcomeEnd::Completed(_));
+        self.report(directive, end, home, reports).await;
+        if let Some(run) = cleanup {
+            self.clean_up(run, completed).await;
+        }
+    }
+
+    async fn report(
+        &self,
+        directive: Directive,
+        end: OutcomeEnd,
+        home: Option<Home>,
+        reports: &mpsc::Sender<Report>,
+    ) {
         match &end {
             OutcomeEnd::Completed(figures) => self.metrics.completed(figures.pause_us),
             OutcomeEnd::Undone { why, .. } => self.metrics.undone(*why),
@@ -71,13 +143,51 @@ impl Driver {
             directive = directive.id.0, key = %directive.key,
             from = directive.from.0, to = directive.to.0, ?end, "handoff ended"
         );
-        let completed = matches!(end, OutcomeEnd::Completed(_));
         let ended = Ended { directive, end, home, at_ms: self.clock.now_ms() };
         // Nobody to report to means that the process is leaving.
         let _ = reports.send(Report::Ended(ended)).await;
-        if let Some(run) = cleanup {
-            self.clean_up(run, completed).await;
+    }
+
+    /// Hands a session over to another gate.
+    async fn hand_over(
+        &self,
+        live: &Live,
+        fleet: &Arc<Fleet>,
+        directive: Directive,
+        (store, service): (Option<Arc<dyn StateStore>>, ServiceId),
+        reports: &mpsc::Sender<Report>,
+    ) {
+        let facts = live.table.facts();
+        let limits = limits(facts.services.get(service.index()), facts.policy.cut);
+        let source = Source::new(directive.clone(), limits, self.clock.now_ms());
+        let from = self.stores.site(live, service, directive.from, directive.key);
+        let mut outgoing = Outgoing::new(self, fleet, reports, source, service, store, from);
+        let end = outgoing.carry_out().await;
+        let completed = matches!(end, OutcomeEnd::Completed(_));
+        let Outgoing { store, from, .. } = outgoing;
+        let to = Home { zone: directive.to, epoch: directive.epoch };
+        let key = directive.key;
+        self.report(directive, end, completed.then_some(to), reports).await;
+        if let (true, Some(store)) = (completed, store) {
+            self.let_go(&*store, from, key, service, to).await;
         }
+    }
+
+    /// Fences the copy at the source, and lets it go once a table on disk says where the session
+    /// lives.
+    async fn let_go(
+        &self,
+        store: &dyn StateStore,
+        site: Site,
+        key: SessionKey,
+        service: ServiceId,
+        to: Home,
+    ) {
+        if let Err(fault) = store.fence(&site, key, to.epoch).await {
+            // No gate sends requests there any more; the app's own fence is a second one.
+            tracing::warn!(%key, zone = site.zone.0, %fault, "the source's app is not fenced");
+        }
+        self.releases.add(PendingRelease { key, site, service, to });
     }
 
     fn run<'a>(
@@ -148,16 +258,8 @@ impl Driver {
         if !completed {
             return;
         }
-        if let Err(fault) = store.fence(&from, key, directive.epoch).await {
-            // No gate sends requests there any more; the app's own fence is a second one.
-            tracing::warn!(%key, zone = from.zone.0, %fault, "the source's app is not fenced");
-        }
-        self.releases.add(PendingRelease {
-            key,
-            site: from,
-            service: run.service,
-            to: Home { zone: directive.to, epoch: directive.epoch },
-        });
+        let to = Home { zone: directive.to, epoch: directive.epoch };
+        self.let_go(&*store, from, key, run.service, to).await;
     }
 }
 

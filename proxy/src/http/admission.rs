@@ -7,17 +7,19 @@ use std::{
 };
 
 use homing_session::{head::HeadView, hold::Waiting, roster::Who};
-use homing_wire::ZoneId;
+use homing_wire::{Epoch, Service, ZoneId, table::Home};
 use pingora_proxy::Session as Downstream;
 
 use super::{
+    answer,
     body::BodyCount,
     decide::{Ask, Decision, decide, place_of},
-    edge::{Edge, head_bytes, random},
-    exchange::{Exchange, Taken},
+    edge::{Edge, Side, head_bytes, random},
+    exchange::{Exchange, Taken, Way},
     facts::EdgeFacts,
     failure::Failure,
-    key::KeyFaults,
+    hop::{self, Told},
+    key::{KeyFaults, KeyOrigin},
     outbound,
 };
 use crate::{
@@ -29,28 +31,65 @@ use crate::{
 const REDIRECTS_MAX: u32 = 3;
 /// How often it waits: a session can be frozen again right after a thaw.
 const HOLDS_MAX: u32 = 4;
+/// How often a gate that may not act, or is not told who owns the session, is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(25);
+
+/// What a gate decided on a request.
+enum LetIn {
+    /// Execute it in this zone.
+    Here(Permit, ZoneId),
+    /// Its session lives in a zone that is guarded elsewhere.
+    There(Home),
+}
+
+/// A request that asks to be let in.
+struct Asking {
+    who: Who,
+    zone: ZoneId,
+    least: Epoch,
+    /// Bytes of its head, which it keeps in memory while it waits.
+    bytes: u64,
+}
 
 impl Edge {
-    /// Takes a request in.
+    /// Takes a request in. `Ok(false)` if it was answered: its session lives elsewhere.
     pub(super) async fn take_in(
         &self,
         client: &mut Downstream,
         exchange: &mut Exchange,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let seed = u128::from_ne_bytes(random::<16>().map_err(|_| Failure::Internal)?);
         exchange.spread = seed as u64;
+        match self.side {
+            Side::Clients => self.take_in_client(client, exchange, seed).await.map(|()| true),
+            Side::Edges => self.take_in_told(client, exchange).await,
+        }
+    }
+
+    async fn take_in_client(
+        &self,
+        client: &mut Downstream,
+        exchange: &mut Exchange,
+        seed: u128,
+    ) -> Result<(), Failure> {
         let (facts, place, decision) = self.decide_for(client, exchange, seed);
         let decision = decision?;
         let service = &facts.facts.services[decision.service.index()];
-        exchange.body = BodyCount::new(service.limits.body_bytes_max);
-        let pause = Duration::from_millis(service.limits.client_timeout_ms.into());
-        client.set_read_timeout(Some(pause));
+        bound(client, exchange, service);
+        let hint = decision.session.and_then(|(key, _)| {
+            let live = self.parts.live.load();
+            self.parts.learned.hint(&live, key)
+        });
         let mut taken = Taken {
             facts,
             service: decision.service,
             session: decision.session,
             cookie: decision.cookie,
             zone: decision.zone,
+            way: Way::Endpoint,
+            place,
+            least: hint.map_or(Epoch(0), |home| home.epoch),
+            hops: 0,
             reason: decision.reason,
             permit: None,
             held: Duration::ZERO,
@@ -58,15 +97,94 @@ impl Edge {
         match taken.session {
             Some((key, _)) => {
                 let who = Who { key, service: taken.service, place };
-                let head = head_bytes(client.req_header()) as u64;
-                let (permit, zone) = self.admit(who, taken.zone, head, &mut taken.held).await?;
-                taken.permit = Some(permit);
-                taken.zone = zone;
+                self.let_in(client, &mut taken, who).await?;
             }
-            None => exchange.zones_left = decision.fallbacks.as_slice().to_vec(),
+            None => {
+                let own = self.parts.gates.seat().reaches(&taken.facts.facts, taken.zone);
+                taken.way = if own { Way::Endpoint } else { Way::Gate };
+                // Zones of both ways in one list would be tried the wrong way.
+                exchange.zones_left = match taken.way {
+                    Way::Endpoint if !self.parts.gates.seat().is_solo() => Vec::new(),
+                    _ => decision.fallbacks.as_slice().to_vec(),
+                };
+            }
         }
         exchange.taken = Some(taken);
         Ok(())
+    }
+
+    /// Finds out whether a session's request is executed here, and lets it in if it is.
+    async fn let_in(
+        &self,
+        client: &Downstream,
+        taken: &mut Taken,
+        who: Who,
+    ) -> Result<(), Failure> {
+        let seat = self.parts.gates.seat();
+        if !seat.guards(&taken.facts.facts, taken.zone, who.key) {
+            taken.way = Way::Gate;
+            return Ok(());
+        }
+        let bytes = head_bytes(client.req_header()) as u64;
+        let asking = Asking { who, zone: taken.zone, least: taken.least, bytes };
+        match self.admit(asking, &mut taken.held).await? {
+            LetIn::Here(permit, zone) => {
+                taken.permit = Some(permit);
+                taken.zone = zone;
+            }
+            LetIn::There(home) => {
+                taken.way = Way::Gate;
+                (taken.zone, taken.least) = (home.zone, home.epoch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what an edge has decided already.
+    async fn take_in_told(
+        &self,
+        client: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Result<bool, Failure> {
+        let facts = self.parts.facts.of(self.parts.live.load().table.facts());
+        let head = client.req_header();
+        let told = Told::read(&head.headers, &facts)?;
+        let own = self.parts.gates.seat().gate().and_then(|seat| seat.zone_in(&facts.facts));
+        let own = own.ok_or(Failure::GateUnavailable)?;
+        let service = &facts.facts.services[told.service.index()];
+        let replayable = hop::is_replayable(head, service.limits.replay_bytes_max);
+        bound(client, exchange, service);
+        let mut taken = Taken {
+            facts,
+            service: told.service,
+            session: told.who.map(|who| (who.key, KeyOrigin::Told)),
+            cookie: None,
+            zone: own,
+            way: Way::Endpoint,
+            place: told.who.and_then(|who| who.place),
+            least: told.least,
+            hops: told.hops,
+            reason: told.reason,
+            permit: None,
+            held: Duration::ZERO,
+        };
+        if let Some(who) = told.who {
+            self.let_in(client, &mut taken, who).await?;
+        }
+        let elsewhere = taken.way == Way::Gate && taken.zone != own;
+        if elsewhere && replayable {
+            let home = hop::moved_to(taken.zone, taken.least, &taken.facts);
+            exchange.taken = Some(taken);
+            answer::moved(client, exchange, &home.ok_or(Failure::GateUnavailable)?)
+                .await
+                .map_err(|_| Failure::Internal)?;
+            return Ok(false);
+        }
+        // What its edge cannot send again, this gate sends on; so too what another gate of this
+        // zone guards, since the edge's table does not show that gate yet.
+        taken.hops += u8::from(taken.way == Way::Gate);
+        exchange.taken = Some(taken);
+        Ok(true)
     }
 
     fn decide_for(
@@ -95,6 +213,7 @@ impl Edge {
         let (decision, faults) = decide(&Ask {
             live: &live,
             view: &parts.views.load(),
+            learned: &parts.learned,
             keys: &rules.keys,
             head,
             place,
@@ -123,24 +242,23 @@ impl Edge {
         }
     }
 
-    /// Asks the gate until the request is let in or refused. Returns where it was let in. While
-    /// it waits it keeps its head in memory, and nothing of its body.
-    async fn admit(
-        &self,
-        who: Who,
-        mut zone: ZoneId,
-        bytes: u64,
-        held: &mut Duration,
-    ) -> Result<(Permit, ZoneId), Failure> {
+    /// Asks the gate until the request is let in or refused. While it waits it keeps its head in
+    /// memory, and nothing of its body.
+    async fn admit(&self, asking: Asking, held: &mut Duration) -> Result<LetIn, Failure> {
+        let Asking { who, mut zone, least, bytes } = asking;
         let parts = &self.parts;
+        let seat = parts.gates.seat();
         let (mut redirects, mut holds) = (0, 0);
         let mut since_ms = None;
         loop {
             let now_ms = self.clock.now_ms();
             let waiting = Waiting { since_ms: since_ms.unwrap_or(now_ms), bytes };
-            let admission = parts.gates.admit(&parts.live.load(), zone, who, waiting, now_ms);
-            match admission {
-                Admission::Go(permit) => return Ok((permit, zone)),
+            let live = parts.live.load_full();
+            match parts.gates.admit_told(&live, zone, who, least, waiting, now_ms) {
+                Admission::Go(permit) => return Ok(LetIn::Here(permit, zone)),
+                Admission::Moved(home) if !seat.guards(live.table.facts(), home.zone, who.key) => {
+                    return Ok(LetIn::There(home));
+                }
                 Admission::Moved(home) => {
                     redirects += 1;
                     if redirects > REDIRECTS_MAX {
@@ -162,10 +280,30 @@ impl Edge {
                         return Err(Failure::HoldTimeout);
                     }
                 }
+                // A lease that lapsed is renewed, and what a former life left is settled, within
+                // moments: most requests can wait that long.
+                Admission::Refused(refusal @ (Refused::NoLease | Refused::NotOwner))
+                    if !seat.is_solo() =>
+                {
+                    let since_ms = *since_ms.get_or_insert(now_ms);
+                    let patience_ms = live.table.facts().policy.hold.ms_max;
+                    if now_ms >= since_ms + u64::from(patience_ms) {
+                        return Err(refused(refusal));
+                    }
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    *held += ASK_AGAIN;
+                }
                 Admission::Refused(refusal) => return Err(refused(refusal)),
             }
         }
     }
+}
+
+/// Holds the request's body to its service's bounds.
+fn bound(client: &mut Downstream, exchange: &mut Exchange, service: &Service) {
+    exchange.body = BodyCount::new(service.limits.body_bytes_max);
+    let pause = Duration::from_millis(service.limits.client_timeout_ms.into());
+    client.set_read_timeout(Some(pause));
 }
 
 fn refused(refused: Refused) -> Failure {

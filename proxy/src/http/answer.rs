@@ -8,7 +8,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session as Downstream;
 
-use super::{exchange::Exchange, failure::Failure, outbound};
+use super::{exchange::Exchange, failure::Failure, hop, outbound};
 use crate::access_log::{Line, cut};
 
 /// The failure an error of pingora's is told as; `None` if the client is gone.
@@ -74,6 +74,24 @@ pub(super) async fn write(
         client.write_response_body(Some(body.into()), true).await?;
     }
     Ok(())
+}
+
+/// Tells an edge where the session lives. Its promise: nothing of the request was executed.
+pub(super) async fn moved(
+    client: &mut Downstream,
+    exchange: &mut Exchange,
+    home: &str,
+) -> Result<()> {
+    let status = Failure::Misdirected.status();
+    exchange.status = status;
+    let mut head = ResponseHeader::build(status, Some(3))?;
+    head.insert_header(hop::MOVED, home)?;
+    head.insert_header(header::CONTENT_LENGTH, 0)?;
+    // What is left of a body would be taken for the next request's head.
+    if !client.as_downstream_mut().is_body_done() {
+        client.set_keepalive(None);
+    }
+    client.write_response_header(Box::new(head), true).await
 }
 
 /// The request's line in the access log.

@@ -12,6 +12,7 @@ use super::{
     body::BodyCount,
     failure::Failure,
     key::{KeyFaults, KeyOrigin, KeyReader, SessionRead},
+    learned::Learned,
 };
 use crate::live::Live;
 
@@ -31,6 +32,8 @@ pub struct Ask<'a> {
     pub head: HeadView<'a>,
     /// Where its client is, if a trusted front said so.
     pub place: Option<PlaceId>,
+    /// What gates have told of sessions, newer than the table.
+    pub learned: &'a Learned,
     /// Fresh from the operating system's random source.
     pub seed: u128,
     /// Milliseconds since the Unix epoch.
@@ -85,7 +88,11 @@ fn place_session(
         // A session that is known may have state at home; how much it belongs there is control's
         // concern. Only sessions certain to have none are weighed, and those have no key yet.
         let subject = Subject { standing, service: id, place: ask.place, affinity: 1_000 };
-        steer(&ask.live.placement, ask.view, None, &subject, ask.seed as u64)
+        let hint = match standing {
+            Standing::Settled(key) => ask.learned.hint(ask.live, key),
+            Standing::New | Standing::Fresh(_) => None,
+        };
+        steer(&ask.live.placement, ask.view, hint, &subject, ask.seed as u64)
     };
     let decision = |choice: Choice, session, cookie| Decision {
         service: id,
@@ -155,7 +162,9 @@ impl Places {
         Self { by_name: named.collect() }
     }
 
-    fn find(&self, name: &str) -> Option<PlaceId> {
+    /// The place of that name, without regard to ASCII case.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<PlaceId> {
         // No place's name is longer; a client's may be.
         if name.len() > homing_wire::limits::NAME_BYTES_MAX {
             return None;

@@ -2,7 +2,6 @@
 //! out what [`decide`](super::decide) and the gate decide and holds no decision of its own.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
@@ -10,47 +9,45 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use homing_wire::SessionKey;
-use pingora_core::{
-    Error, ErrorType, Result,
-    upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
-};
+use pingora_core::{Error, ErrorType, Result, upstreams::peer::HttpPeer};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session as Downstream};
 use rustls::crypto::{SecureRandom, aws_lc_rs};
-use subtle::ConstantTimeEq;
 
 use super::{
     answer,
-    exchange::{Exchange, Taken},
+    exchange::{Exchange, Way},
     facts::FactsCell,
     failure::{Failure, is_plain},
-    forwarded::TrustedPeers,
-    key::KeyReader,
+    hop,
+    learned::Learned,
     outbound, tunnel,
+    upstream::{endpoint_peer, gate_peer, next_upstream},
     zone_view::ZoneViews,
 };
 use crate::{
     access_log::AccessLog,
     clock::Clock,
-    endpoints::{Call, Upstream},
-    gates::{Finish, Gates},
+    endpoints::Call,
+    gates::Gates,
+    identity::Identity,
     listen::tcp::ConnectionFacts,
     live::LiveTable,
-    telemetry::{Metrics, Recorder, StatusClass},
+    telemetry::{Metrics, Recorder},
 };
+
+mod calls;
+mod rules;
+
+pub use rules::EdgeRules;
 
 /// Header fields one request may have.
 const FIELDS_MAX: usize = 128;
 /// Longest wait for a client to take what is written to it.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long an idle connection to an endpoint is kept.
-const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
-/// Requests at once on one HTTP/2 connection to an endpoint.
-const UPSTREAM_STREAMS: usize = 100;
 
 /// What the edge's work rests on. Everything is shared with the rest of the process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EdgeParts {
     /// The table in force.
     pub live: Arc<LiveTable>,
@@ -66,60 +63,29 @@ pub struct EdgeParts {
     pub metrics: Arc<Metrics>,
     /// Counts by zone.
     pub recorder: Arc<Recorder>,
+    /// Homes that gates have told and the table does not show yet.
+    pub learned: Arc<Learned>,
+    /// Who this process is to gates, if it speaks to any.
+    pub identity: Option<Arc<Identity>>,
     /// Where requests are logged, if anywhere.
     pub log: Option<AccessLog>,
 }
 
-/// What a reload may change.
-#[derive(Clone, Debug)]
-pub struct EdgeRules {
-    /// How session keys are read and cookies signed.
-    pub keys: KeyReader,
-    /// Peers whose forwarding and place headers are believed.
-    pub trusted: TrustedPeers,
-    /// Whether every response names the zone that answered.
-    pub expose_zone: bool,
-    /// What `homing-why` must carry for a response to explain itself. Without a token, clients on
-    /// this machine may ask, as with the admin listener.
-    pub admin_token: Option<String>,
-    /// Bytes of a request head.
-    pub head_bytes_max: usize,
-}
-
-impl EdgeRules {
-    /// The rules that the process's settings state.
-    #[must_use]
-    pub fn new(settings: &crate::config::Settings, secrets: &crate::config::Secrets) -> Self {
-        let token = |key: &crate::config::JwtKey| {
-            let (issuer, audience) = (key.issuer.as_deref(), key.audience.as_deref());
-            let token = super::key::TokenKey::new(key.algorithm, key.key.clone(), issuer, audience);
-            (key.id.clone(), token)
-        };
-        Self {
-            keys: KeyReader {
-                secret: secrets.session_key.clone(),
-                cookies: secrets.cookies.clone(),
-                tokens: settings.jwt_keys.iter().map(token).collect::<HashMap<_, _>>(),
-            },
-            trusted: settings.trusted.clone(),
-            expose_zone: settings.expose_zone,
-            admin_token: settings.admin.token.clone(),
-            head_bytes_max: settings.limits.head_bytes as usize,
-        }
-    }
-
-    fn may_ask_why(&self, asked: &[u8], exchange: &Exchange) -> bool {
-        match &self.admin_token {
-            Some(token) => bool::from(token.as_bytes().ct_eq(asked)),
-            None => exchange.peer.is_loopback() && asked == b"1",
-        }
-    }
+/// Whose requests are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// Clients': nothing they say of themselves is believed unchecked.
+    #[default]
+    Clients,
+    /// Edges', who have decided already: the gate's own listener, behind client certificates.
+    Edges,
 }
 
 /// The edge.
 #[derive(Debug)]
 pub struct Edge {
     pub(super) parts: EdgeParts,
+    pub(super) side: Side,
     pub(super) clock: Clock,
 }
 
@@ -127,7 +93,13 @@ impl Edge {
     /// An edge over the process's parts.
     #[must_use]
     pub fn new(parts: EdgeParts) -> Self {
-        Self { parts, clock: Clock::process() }
+        Self { parts, side: Side::Clients, clock: Clock::process() }
+    }
+
+    /// A gate's listener over the process's parts.
+    #[must_use]
+    pub fn for_edges(parts: EdgeParts) -> Self {
+        Self { side: Side::Edges, ..Self::new(parts) }
     }
 
     /// Answers with a failure; the connection is kept where that is safe.
@@ -198,6 +170,10 @@ impl ProxyHttp for Edge {
         }
         exchange.tls = client.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         exchange.trusted = rules.trusted.contains(exchange.peer);
+        if self.side == Side::Edges {
+            let told = hop::client_told(&client.req_header().headers);
+            exchange.peer = told.unwrap_or(exchange.peer);
+        }
         client.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
         let head = client.req_header();
         let given = head.headers.get("x-request-id").and_then(|id| id.to_str().ok());
@@ -206,7 +182,8 @@ impl ProxyHttp for Edge {
             None => hex::encode(random::<16>()?),
         };
         if let Some(asked) = head.headers.get("homing-why") {
-            exchange.why = rules.may_ask_why(asked.as_bytes(), exchange);
+            exchange.why =
+                self.side == Side::Edges || rules.may_ask_why(asked.as_bytes(), exchange);
         }
         if head.headers.len() > FIELDS_MAX || head_bytes(head) > rules.head_bytes_max {
             exchange.fail(Failure::HeadTooLarge);
@@ -221,8 +198,9 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<bool> {
         let served = match self.take_in(client, exchange).await {
-            Ok(()) if tunnel::is_asked_for(client) => self.tunnel(client, exchange).await,
-            Ok(()) => return Ok(false),
+            Ok(false) => return Ok(true),
+            Ok(true) if tunnel::is_asked_for(client) => self.tunnel(client, exchange).await,
+            Ok(true) => return Ok(false),
             Err(failure) => Err(failure),
         };
         if let Err(failure) = served {
@@ -233,12 +211,20 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(
         &self,
-        _client: &mut Downstream,
+        client: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
+        if exchange.is_for_gate() {
+            self.await_gate(exchange).await;
+        }
         match next_upstream(exchange) {
             Some(upstream) => {
-                let peer = peer(exchange, &upstream)?;
+                let peer = match (&self.parts.identity, exchange.is_for_gate()) {
+                    (Some(identity), true) => {
+                        gate_peer(exchange, &upstream, identity, client.req_header().version)?
+                    }
+                    _ => endpoint_peer(exchange, &upstream)?,
+                };
                 upstream.begin();
                 exchange.first_try();
                 exchange.tried.push(Arc::clone(&upstream));
@@ -265,8 +251,12 @@ impl ProxyHttp for Edge {
         mut fault: Box<Error>,
     ) -> Box<Error> {
         self.end_call(exchange, Call::Failed);
-        // Nothing was sent, so any method may be sent elsewhere in the zone.
-        fault.set_retry(self.may_retry(exchange));
+        // Nothing was sent, so any method may be sent elsewhere in the zone, or to its gate again.
+        let again = match exchange.is_for_gate() {
+            true => exchange.tried.len() < hop::CONNECTS_MAX,
+            false => self.may_retry(exchange),
+        };
+        fault.set_retry(again);
         fault
     }
 
@@ -278,6 +268,14 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
+        if let Some(home) = exchange.redirect.take() {
+            self.end_call(exchange, Call::Answered);
+            let again = client.response_written().is_none()
+                && !client.as_ref().retry_buffer_truncated()
+                && exchange.follow(home);
+            fault.set_retry(again);
+            return fault;
+        }
         let theirs = fault.esource() == &pingora_core::ErrorSource::Upstream;
         // A kept connection that the endpoint closed as we used it says nothing of its health.
         self.end_call(exchange, if theirs && !reused { Call::Failed } else { Call::Dropped });
@@ -319,7 +317,31 @@ impl ProxyHttp for Edge {
         head: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        outbound::towards_app(exchange, client.req_header(), head)
+        match (&exchange.taken, exchange.is_for_gate()) {
+            (Some(taken), true) => {
+                outbound::towards_gate(exchange, taken, client.req_header(), head, self.side)
+            }
+            _ => outbound::towards_app(exchange, client.req_header(), head, self.side),
+        }
+    }
+
+    /// A gate's word that a session has moved is not an answer for the client.
+    async fn upstream_response_filter(
+        &self,
+        _client: &mut Downstream,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let Some(taken) = exchange.taken.as_ref().filter(|taken| taken.way == Way::Gate) else {
+            return Ok(());
+        };
+        let Some(home) = hop::moved(head, &taken.facts) else { return Ok(()) };
+        if let Some((key, _)) = taken.session {
+            self.parts.learned.learn(key, home);
+        }
+        self.parts.metrics.redirects.inc();
+        exchange.redirect = Some(home);
+        Err(Error::new_up(ErrorType::HTTPStatus(Failure::GateUnavailable.status())))
     }
 
     async fn response_filter(
@@ -333,7 +355,8 @@ impl ProxyHttp for Edge {
         }
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
-        outbound::towards_client(exchange, self.parts.rules.load().expose_zone, head)
+        let expose_zone = self.side == Side::Edges || self.parts.rules.load().expose_zone;
+        outbound::towards_client(exchange, expose_zone, head, self.side)
     }
 
     async fn fail_to_proxy(
@@ -394,101 +417,4 @@ impl ProxyHttp for Edge {
     ) -> bool {
         true
     }
-}
-
-impl Edge {
-    /// Counts the request out and logs it.
-    fn close(&self, client: &Downstream, exchange: &mut Exchange) {
-        let ended = Instant::now();
-        let bytes = client.body_bytes_sent() as u64;
-        let latency_us = exchange.us_to(exchange.head_at.unwrap_or(ended));
-        if let Some(taken) = &mut exchange.taken {
-            match taken.permit.take() {
-                // Without a status nobody was answered: dropping the permit says so.
-                Some(permit) if exchange.status > 0 => {
-                    permit.finish(Finish { status: exchange.status, bytes, latency_us });
-                }
-                Some(_) => {}
-                // Its permit was finished before its end.
-                None if taken.session.is_some() => {}
-                None => {
-                    self.parts.recorder.started(taken.zone);
-                    let class = StatusClass::of(exchange.status);
-                    self.parts.recorder.finished(taken.zone, class, bytes, latency_us);
-                }
-            }
-        }
-        if let Some(log) = &self.parts.log {
-            log.write(answer::line(client, exchange, self.clock.now_ms(), bytes, ended));
-        }
-    }
-
-    /// Tells the endpoint how the call ended, once.
-    fn end_call(&self, exchange: &mut Exchange, call: Call) {
-        if let Some(upstream) = exchange.upstream.take() {
-            self.call_ended(exchange, &upstream, call);
-        }
-    }
-
-    pub(super) fn call_ended(&self, exchange: &Exchange, upstream: &Upstream, call: Call) {
-        if let Some(taken) = &exchange.taken {
-            let (endpoints, now_ms) = (&taken.facts.endpoints, self.clock.now_ms());
-            endpoints.end(taken.service, taken.zone, upstream, call, now_ms);
-        }
-    }
-
-    /// Whether the request may be tried again: by its service's limit, and by its zone's budget.
-    pub(super) fn may_retry(&self, exchange: &Exchange) -> bool {
-        let Some(taken) = &exchange.taken else { return false };
-        if exchange.tried.len() > usize::from(taken.limits().retries) {
-            return false;
-        }
-        let metrics = &self.parts.metrics;
-        let left = taken.facts.endpoints.may_retry(taken.zone, self.clock.now_ms());
-        if left { &metrics.retries } else { &metrics.retries_refused }.inc();
-        left
-    }
-}
-
-/// The next endpoint to try: another one of the zone; for a request without a session, then the
-/// zones that come next.
-pub(super) fn next_upstream(exchange: &mut Exchange) -> Option<Arc<Upstream>> {
-    let taken = exchange.taken.as_mut()?;
-    // Without a session, any number that differs between requests spreads them.
-    let key = taken.session.map_or(SessionKey(exchange.spread.into()), |(key, _)| key);
-    loop {
-        let endpoints = &taken.facts.endpoints;
-        let found = endpoints.pick(taken.service, taken.zone, key, &exchange.tried);
-        if found.is_some() || exchange.zones_left.is_empty() {
-            return found;
-        }
-        taken.zone = exchange.zones_left.remove(0);
-    }
-}
-
-fn peer(exchange: &Exchange, upstream: &Upstream) -> Result<Box<HttpPeer>> {
-    use homing_wire::UpstreamProtocol;
-    use pingora_core::upstreams::peer::ALPN;
-
-    let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
-    let Some(address) = upstream.address() else {
-        return Err(Error::explain(ErrorType::ConnectNoRoute, "not resolved").into_up());
-    };
-    let (tls, alpn) = match upstream.endpoint.protocol {
-        UpstreamProtocol::H1 => (false, ALPN::H1),
-        UpstreamProtocol::H2c => (false, ALPN::H2),
-        UpstreamProtocol::Tls => (true, ALPN::H2H1),
-    };
-    let mut peer = HttpPeer::new(address, tls, upstream.host().to_owned());
-    let connect = Duration::from_millis(limits.connect_timeout_ms.into());
-    let response = Duration::from_millis(limits.response_timeout_ms.into());
-    peer.options.connection_timeout = Some(connect);
-    peer.options.total_connection_timeout = Some(connect);
-    peer.options.read_timeout = Some(response);
-    peer.options.write_timeout = Some(response);
-    peer.options.idle_timeout = Some(UPSTREAM_IDLE);
-    peer.options.alpn = alpn;
-    peer.options.max_h2_streams = UPSTREAM_STREAMS;
-    peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-    Ok(Box::new(peer))
 }

@@ -9,6 +9,7 @@
 //! | `spread`, `zones_left` | `request_filter`; `upstream_peer` uses zones up |
 //! | `upstream`, `served_by`, `tried` | `upstream_peer`, and what ends the call |
 //! | `body` | `request_body_filter` |
+//! | `redirect` | `response_filter` on a gate's word; `error_while_proxy` uses it up |
 //! | `head_at`, `status` | `response_filter`, or the writer of a failure |
 //! | `failure` | [`Exchange::fail`], the first one stays |
 
@@ -19,9 +20,11 @@ use std::{
 };
 
 use homing_session::steer::SteerReason;
-use homing_wire::{Service, ServiceId, SessionKey, TrafficLimits, ZoneId};
+use homing_wire::{
+    Epoch, PlaceId, Service, ServiceId, SessionKey, TrafficLimits, ZoneId, table::Home,
+};
 
-use super::{body::BodyCount, failure::Failure, key::KeyOrigin};
+use super::{body::BodyCount, failure::Failure, hop::HOPS_MAX, key::KeyOrigin};
 use crate::{endpoints::Upstream, gates::Permit, http::facts::EdgeFacts};
 
 /// One request's context.
@@ -41,12 +44,23 @@ pub struct Exchange {
     pub(super) spread: u64,
     pub(super) zones_left: Vec<ZoneId>,
     pub(super) body: BodyCount,
+    /// Where the gate just asked says that the session lives.
+    pub(super) redirect: Option<Home>,
     pub(super) head_at: Option<Instant>,
     pub(super) status: u16,
     pub(super) failure: Option<Failure>,
 }
 
-/// A request that was let in.
+/// What a request is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// An endpoint: its session's zone, if it has one, is guarded here.
+    Endpoint,
+    /// The gate of its zone.
+    Gate,
+}
+
+/// A request that was let in, or is to be let in by a gate elsewhere.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) facts: Arc<EdgeFacts>,
@@ -54,9 +68,15 @@ pub(super) struct Taken {
     pub(super) session: Option<(SessionKey, KeyOrigin)>,
     pub(super) cookie: Option<String>,
     pub(super) zone: ZoneId,
+    pub(super) way: Way,
+    pub(super) place: Option<PlaceId>,
+    /// The epoch at which the session is known to live, or be about to live, in `zone`.
+    pub(super) least: Epoch,
+    /// Gates that were asked, here and before.
+    pub(super) hops: u8,
     pub(super) reason: SteerReason,
     /// Counts the request in flight at its gate until it is dropped or finished; `None` for a
-    /// request without a session, which no gate guards.
+    /// request without a session, which no gate guards, and for one that a gate elsewhere counts.
     pub(super) permit: Option<Permit>,
     /// Time spent waiting out a freeze.
     pub(super) held: Duration,
@@ -88,10 +108,30 @@ impl Exchange {
             spread: 0,
             zones_left: Vec::new(),
             body: BodyCount::new(u64::MAX),
+            redirect: None,
             head_at: None,
             status: 0,
             failure: None,
         }
+    }
+
+    /// Whether the request goes on to a gate.
+    pub(super) fn is_for_gate(&self) -> bool {
+        self.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate)
+    }
+
+    /// Follows the session to where a gate says it lives, to be asked there again. False if it has
+    /// been sent from gate to gate as often as it may.
+    pub(super) fn follow(&mut self, home: Home) -> bool {
+        let Some(taken) = &mut self.taken else { return false };
+        if taken.hops >= HOPS_MAX {
+            return false;
+        }
+        taken.hops += 1;
+        (taken.zone, taken.least) = (home.zone, home.epoch);
+        self.tried.clear();
+        self.body = self.body.restarted();
+        true
     }
 
     /// Counts the first try of a request, against which retries are measured.

@@ -99,6 +99,8 @@ pub enum KeyOrigin {
     Query,
     /// Minted for this request.
     Minted,
+    /// The edge has found it out, and told it to this gate.
+    Told,
 }
 
 /// What the request said about its session.

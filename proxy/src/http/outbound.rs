@@ -9,8 +9,10 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::{
     cookie,
-    exchange::Exchange,
+    edge::Side,
+    exchange::{Exchange, Taken},
     forwarded::{Claims, forwarding},
+    hop,
 };
 
 /// Everything that begins so is Homing's word, on requests and responses alike.
@@ -37,6 +39,7 @@ pub(super) fn towards_app(
     exchange: &Exchange,
     client: &RequestHeader,
     head: &mut RequestHeader,
+    side: Side,
 ) -> Result<()> {
     for name in ours(&head.headers) {
         head.remove_header(&name);
@@ -51,11 +54,38 @@ pub(super) fn towards_app(
         if let Some(zone) = taken.facts.zone_names.get(taken.zone.index()) {
             head.insert_header("homing-zone", zone.clone())?;
         }
-        let service = taken.facts.facts.services.get(taken.service.index());
-        for source in service.iter().flat_map(|service| &service.session.from) {
-            if let KeySource::Cookie(spec) = source {
-                remove_cookie(head, &spec.name)?;
-            }
+    }
+    match side {
+        Side::Clients => pass_on(exchange, client, head),
+        // The edge has done all of that.
+        Side::Edges => Ok(()),
+    }
+}
+
+/// Prepares the head sent to the gate of another zone.
+pub(super) fn towards_gate(
+    exchange: &Exchange,
+    taken: &Taken,
+    client: &RequestHeader,
+    head: &mut RequestHeader,
+    side: Side,
+) -> Result<()> {
+    for name in ours(&head.headers) {
+        head.remove_header(&name);
+    }
+    hop::tell(exchange, taken, head)?;
+    match side {
+        Side::Clients => pass_on(exchange, client, head),
+        Side::Edges => Ok(()),
+    }
+}
+
+/// What the first process of ours that sees a request does to its head.
+fn pass_on(exchange: &Exchange, client: &RequestHeader, head: &mut RequestHeader) -> Result<()> {
+    let service = exchange.taken.as_ref().and_then(Taken::service);
+    for source in service.iter().flat_map(|service| &service.session.from) {
+        if let KeySource::Cookie(spec) = source {
+            remove_cookie(head, &spec.name)?;
         }
     }
     forward(exchange, client, head)?;
@@ -111,9 +141,21 @@ pub(super) fn towards_client(
     exchange: &Exchange,
     expose_zone: bool,
     head: &mut ResponseHeader,
+    side: Side,
 ) -> Result<()> {
+    // What a gate said of itself goes on to whoever may ask.
+    let from_gate = match exchange.is_for_gate() {
+        true => head.headers.get("homing-epoch").cloned(),
+        false => None,
+    };
     for name in ours(&head.headers) {
         head.remove_header(&name);
+    }
+    if side == Side::Edges {
+        if let Some(permit) = exchange.taken.as_ref().and_then(|taken| taken.permit.as_ref()) {
+            head.insert_header("homing-epoch", permit.epoch().to_string())?;
+        }
+        return Ok(());
     }
     head.append_header(header::VIA, "1.1 homing")?;
     head.insert_header("x-request-id", exchange.request_id.as_str())?;
@@ -129,6 +171,8 @@ pub(super) fn towards_client(
         head.insert_header("homing-reason", taken.reason.name())?;
         if let Some(permit) = &taken.permit {
             head.insert_header("homing-epoch", permit.epoch().to_string())?;
+        } else if let Some(epoch) = from_gate {
+            head.insert_header("homing-epoch", epoch)?;
         }
         let held_ms = taken.held.as_secs_f64() * 1e3;
         let total_ms = exchange.arrived.elapsed().as_secs_f64() * 1e3;

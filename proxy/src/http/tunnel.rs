@@ -21,10 +21,11 @@ use tokio::{
 };
 
 use super::{
-    edge::{Edge, next_upstream},
+    edge::{Edge, Side},
     exchange::{Exchange, Taken},
     failure::Failure,
     outbound,
+    upstream::next_upstream,
 };
 use crate::{
     endpoints::{Call, Upstream},
@@ -148,7 +149,12 @@ impl Edge {
         let mut head = reply.head.clone();
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
-        outbound::towards_client(exchange, self.parts.rules.load().expose_zone, &mut head)?;
+        outbound::towards_client(
+            exchange,
+            self.parts.rules.load().expose_zone,
+            &mut head,
+            self.side,
+        )?;
         if head.status.as_u16() != 101 {
             refuse(client, app, head, reply).await?;
             return Ok(Ended::Closed);
@@ -284,7 +290,7 @@ async fn shake_hands(
     exchange: &Exchange,
 ) -> Result<Reply, Failure> {
     let mut head = asked.clone();
-    outbound::towards_app(exchange, asked, &mut head).map_err(|_| Failure::Internal)?;
+    outbound::towards_app(exchange, asked, &mut head, Side::Clients).map_err(|_| Failure::Internal)?;
     app.write_all(&written(&head)).await.map_err(|_| Failure::UpstreamClosed)?;
     let mut read = BytesMut::with_capacity(PIECE_BYTES);
     loop {

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Runtime;
 
-use super::reload::{ReloadFault, Reloading};
+use super::{
+    fleet::LifeOf,
+    reload::{ReloadFault, Reloading},
+};
 use crate::{
     access_log::Writer, config::Settings, drain::Leaving, gates::Gates, live::LiveTable,
     outcomes::Outcomes, table_file::TableFile,
@@ -14,6 +17,8 @@ use crate::{
 /// A proxy at work. Dropping it stops it at once.
 pub struct Running {
     pub(super) addresses: Vec<SocketAddr>,
+    pub(super) gate: Option<SocketAddr>,
+    pub(super) _life: Option<LifeOf>,
     pub(super) admin: SocketAddr,
     pub(super) live: Arc<LiveTable>,
     pub(super) gates: Arc<Gates>,
@@ -32,6 +37,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where edges are taken in, if it is a gate.
+    #[must_use]
+    pub fn gate_address(&self) -> Option<SocketAddr> {
+        self.gate
     }
 
     /// Where operators are answered.

@@ -32,8 +32,11 @@ pub fn run(path: &Path) -> ExitCode {
         Err(fault) => {
             eprintln!("homing-proxy: {fault}");
             match fault {
-                StartFault::Config(_) | StartFault::Facts(_) => ExitCode::from(BAD_CONFIG),
+                StartFault::Config(_) | StartFault::Facts(_) | StartFault::Identity(_) => {
+                    ExitCode::from(BAD_CONFIG)
+                }
                 StartFault::Listen(_)
+                | StartFault::Link { .. }
                 | StartFault::Admin { .. }
                 | StartFault::StateDir { .. }
                 | StartFault::System { .. } => ExitCode::from(UNAVAILABLE),

@@ -69,6 +69,8 @@ pub struct Metrics {
     pub nacks: [Counter; NackReason::ALL.len()],
     /// Configuration reloads that were refused.
     pub reloads_refused: Counter,
+    /// Connections of other nodes that were refused for their certificate, name or protocol.
+    pub links_refused: Counter,
     /// Pauses of completed handoffs.
     pub pauses: Pauses,
 }
@@ -133,7 +135,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 12] = [
+        let plain: [(&str, &str, &Counter); 13] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -146,6 +148,7 @@ impl Exposition {
             ("retries_refused", "Retries not in the zone's budget", &metrics.retries_refused),
             ("handoff_retries", "Handoffs tried again", &metrics.handoff_retries),
             ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
+            ("links_refused", "Nodes refused on the handoff link", &metrics.links_refused),
         ];
         for (name, help, counter) in plain {
             registry.register(name, help, counter.clone());

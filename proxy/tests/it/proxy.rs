@@ -129,6 +129,8 @@ impl Setup {
             tokio::spawn(Arc::clone(&views).keep()),
         ];
         let edge = Edge::new(EdgeParts {
+            learned: Arc::default(),
+            identity: None,
             live: Arc::clone(&live),
             gates: Arc::clone(&gates),
             facts,
@@ -139,7 +141,12 @@ impl Setup {
             log: self.log,
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let plain = ListenSettings { address, certificates: Vec::new(), limits: self.limits };
+        let plain = ListenSettings {
+            address,
+            certificates: Vec::new(),
+            mutual: None,
+            limits: self.limits,
+        };
         let mut listen = vec![plain.clone()];
         if !self.certificates.is_empty() {
             listen.push(ListenSettings { certificates: self.certificates, ..plain });

@@ -401,7 +401,13 @@ fn every_message_comes_back_as_it_went() {
             bytes: bytes::Bytes::from_static(b"abc"),
         }),
         ToProxy::RecordsTaken { seq: 1 },
-        ToProxy::FenceQuery { directive: DirectiveId(1), incarnation: Incarnation(2) },
+        ToProxy::FenceQuery {
+            directive: DirectiveId(1),
+            incarnation: Incarnation(2),
+            key: SessionKey(3),
+            zone: ZoneId(4),
+        },
+        ToProxy::Lease { seq: 5, term: 6, ms: 10_000 },
         ToProxy::Own {
             key: SessionKey(1),
             zone: ZoneId(2),

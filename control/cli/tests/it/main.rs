@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod fleet;
 mod run;
 mod under_control;
 mod walk;

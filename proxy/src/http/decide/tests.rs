@@ -96,7 +96,9 @@ fn ask(
     let head = HeadView { method: "GET", host: "a.example", path, query: None, headers: &headers };
     let view = ZoneView::compile(live.table.facts(), &[]);
     let keys = keys();
-    decide(&Ask { live, view: &view, keys: &keys, head, place, seed, now_ms: 1_000 }).0
+    let learned = Learned::default();
+    let now_ms = 1_000;
+    decide(&Ask { live, view: &view, keys: &keys, head, place, learned: &learned, seed, now_ms }).0
 }
 
 #[test]

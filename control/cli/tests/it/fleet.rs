@@ -1,0 +1,161 @@
+//! A fleet as an operator runs it: control, an edge, a gate in each of two zones and an app behind
+//! each, all processes of their own, talking over mutual TLS and QUIC.
+
+use std::path::Path;
+
+use crate::run::{Jar, Role, free_ports, homing, json, wait_ready};
+
+/// A running fleet of two zones.
+pub(crate) struct Fleet {
+    _dir: tempfile::TempDir,
+    pub(crate) roles: Vec<(String, Role)>,
+    pub(crate) control: String,
+    pub(crate) edge: u16,
+    pub(crate) admin: [u16; 3],
+    pub(crate) apps: [u16; 2],
+}
+
+const ZONES: [&str; 2] = ["paris", "tokyo"];
+
+impl Fleet {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ports = free_ports(14);
+        certify(dir.path(), &["control", "edge-1", "gate-paris", "gate-tokyo"]);
+        let file = |name: &str, text: String| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let identity = |name: &str| {
+            format!("identity: {{ ca: ca.pem, cert: {name}.pem, key: {name}.key }}\n")
+        };
+        let control_file = file(
+            "control.yaml",
+            format!(
+                "api: {{ address: \"127.0.0.1:{}\" }}\nlink: {{ address: \"127.0.0.1:{}\" }}\n\
+                 data_dir: data\nround: 200ms\n",
+                ports[0], ports[1]
+            ),
+        );
+        let link = format!("control: {{ url: \"http://127.0.0.1:{}\" }}\n", ports[1]);
+        let edge_file = file(
+            "edge.yaml",
+            format!(
+                "name: edge-1\nrole: edge\nlisten: [{{ address: \"127.0.0.1:{}\" }}]\n\
+                 admin: {{ address: \"127.0.0.1:{}\" }}\nstate_dir: edge-state\n{link}{}",
+                ports[2],
+                ports[3],
+                identity("edge-1")
+            ),
+        );
+        let gate_file = |index: usize| {
+            let name = format!("gate-{}", ZONES[index]);
+            file(
+                &format!("{name}.yaml"),
+                format!(
+                    "name: {name}\nrole: gate\ngate: {{ zone: {}, http: \"127.0.0.1:{}\", link: \
+                     \"127.0.0.1:{}\" }}\nadmin: {{ address: \"127.0.0.1:{}\" }}\nstate_dir: \
+                     {name}-state\n{link}{}",
+                    ZONES[index],
+                    ports[4 + index],
+                    ports[6 + index],
+                    ports[8 + index],
+                    identity(&name)
+                ),
+            )
+        };
+        let gates = [gate_file(0), gate_file(1)];
+        let zones = file("zones.yaml", document(&ports[10..12]));
+        let log = |name: &str| dir.path().join(name);
+        let listen = |port: u16| format!("127.0.0.1:{port}");
+        let mut roles = Vec::new();
+        for (zone, port) in ZONES.iter().zip(&ports[10..12]) {
+            let args = ["app", "--zone", zone, "--listen", &listen(*port)];
+            roles.push((format!("app-{zone}"), Role::start(&args, &log(zone))));
+        }
+        let role = Role::start(&["control", &control_file], &log("control.log"));
+        roles.push(("control".to_owned(), role));
+        wait_ready(ports[0], "/livez");
+        let control = listen(ports[0]);
+        let pushed = homing(&["push", &zones, "--control", &control]);
+        assert_eq!(pushed.code, 0, "{}", pushed.err);
+        for (zone, gate) in ZONES.iter().zip(&gates) {
+            let name = format!("gate-{zone}");
+            let role = Role::start(&["proxy", gate], &log(&format!("{name}.log")));
+            roles.push((name, role));
+        }
+        let role = Role::start(&["proxy", &edge_file], &log("edge.log"));
+        roles.push(("edge-1".to_owned(), role));
+        let admin = [ports[3], ports[8], ports[9]];
+        for port in admin {
+            wait_ready(port, "/readyz");
+        }
+        let apps = [ports[10], ports[11]];
+        Self { _dir: dir, roles, control, edge: ports[2], admin, apps }
+    }
+
+    pub(crate) fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self._dir.path().join(name)).unwrap_or_default()
+    }
+
+    fn ask(&self, args: &[&str]) -> crate::run::Ran {
+        let admin = format!("127.0.0.1:{}", self.admin[0]);
+        let mut all = args.to_vec();
+        all.extend(["--control", &self.control, "--admin", &admin]);
+        homing(&all)
+    }
+}
+
+fn document(apps: &[u16]) -> String {
+    format!(
+        "zones:\n  - {{ name: paris, endpoints: [\"127.0.0.1:{}\"] }}\n  - {{ name: tokyo, \
+         endpoints: [\"127.0.0.1:{}\"] }}\nservices:\n  - name: notebook\n    session: {{ from: [{{ \
+         cookie: {{ name: homing, secure: false }} }}], idle: 1h }}\n    state: hooks\n",
+        apps[0], apps[1]
+    )
+}
+
+/// A CA of the test's own and a certificate for each node.
+fn certify(dir: &Path, names: &[&str]) {
+    let write = |name: String, text: String| std::fs::write(dir.join(name), text).unwrap();
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&ca_key).unwrap();
+    write("ca.pem".to_owned(), ca.pem());
+    let issuer = rcgen::Issuer::new(params, ca_key);
+    for name in names {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![(*name).to_owned()]).unwrap();
+        let cert = params.signed_by(&key, &issuer).unwrap();
+        write(format!("{name}.pem"), cert.pem());
+        write(format!("{name}.key"), key.serialize_pem());
+    }
+}
+
+#[test]
+fn a_session_is_handed_over_between_gates_and_its_requests_follow() {
+    let fleet = Fleet::start();
+    let mut jar = Jar::default();
+    let wrote = jar.ask(fleet.edge, "POST", "/notebook", "milk");
+    assert_eq!(wrote.0, 200, "{wrote:?}\n{}\n{}", fleet.log("gate-paris.log"), fleet.log("edge.log"));
+    let here = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
+    let key = here["session"].as_str().unwrap();
+    let mut zone = here["zone"].as_str().unwrap().to_owned();
+    for round in 0..6 {
+        let to = if zone == "paris" { "tokyo" } else { "paris" };
+        let moved = fleet.ask(&["move", key, to, "--wait"]);
+        assert_eq!(
+            moved.code, 0,
+            "{round}: {}\n{}\n{}\n{}", moved.err, fleet.log("gate-paris.log"),
+            fleet.log("gate-tokyo.log"), fleet.log("control.log")
+        );
+        let there = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
+        assert_eq!(there["zone"].as_str(), Some(to), "{round}");
+        zone = to.to_owned();
+        assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "bread").0, 200);
+    }
+    let last = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
+    assert_eq!(last["lines"].as_u64().or(last["count"].as_u64()), Some(7), "{last}");
+}

@@ -1,0 +1,173 @@
+//! The fleet's gates: which life of each is in the table, and which may still be acting. A gate is
+//! in the table before it holds a lease, so that whoever acts knows every directive it must not
+//! touch; it leaves the table only when its lease is over beyond doubt.
+
+use std::collections::BTreeMap;
+
+use homing_session::{
+    handoff::authority::Event,
+    lease::{LEASE_MS, LeaseLedger, Registered},
+};
+use homing_wire::{
+    Facts, Gate, GateHello, Incarnation, PlacementTable, SessionKey, ToProxy, Version, ZoneId,
+};
+
+use super::Lead;
+use crate::clock;
+
+/// The gates as the lead knows them.
+pub(super) struct GateBook {
+    ledger: LeaseLedger,
+    /// What each attached gate said when it attached.
+    hellos: BTreeMap<String, (Incarnation, GateHello)>,
+    /// The table that shows each gate's present life; `None` for one inherited with the table.
+    shown: BTreeMap<String, Version>,
+}
+
+impl GateBook {
+    /// The gates of the table that control starts from: each may be acting for a whole lease.
+    pub(super) fn inherit(table: Option<&PlacementTable>) -> Self {
+        let mut ledger = LeaseLedger::new(LEASE_MS);
+        let now_ms = clock::monotonic_ms();
+        for gate in table.iter().flat_map(|t| &t.facts().zones).flat_map(|zone| &zone.gates) {
+            ledger.inherit(&gate.name, gate.incarnation, now_ms);
+        }
+        Self { ledger, hellos: BTreeMap::new(), shown: BTreeMap::new() }
+    }
+}
+
+impl Lead {
+    /// A gate attached: its life begins, if none other may be acting.
+    pub(super) fn gate_attached(
+        &mut self,
+        name: &str,
+        incarnation: Incarnation,
+        hello: GateHello,
+        now_ms: u64,
+    ) {
+        self.gates.hellos.insert(name.to_owned(), (incarnation, hello));
+        self.enter_gate(name, now_ms);
+    }
+
+    /// A gate asks for its lease to be renewed. It is answered once its table shows its life.
+    pub(super) fn renew(
+        &mut self,
+        name: &str,
+        incarnation: Incarnation,
+        seq: u64,
+        now_ms: u64,
+    ) {
+        let term = self.shared.term;
+        if !self.enter_gate(name, now_ms) {
+            return;
+        }
+        let seen = self.shared.roll.acked(name).unwrap_or_default();
+        if self.gates.shown.get(name).is_some_and(|shown| seen < *shown) {
+            return;
+        }
+        let lease = self.gates.ledger.renew(name, incarnation, clock::monotonic_ms());
+        if let Some(ms) = lease {
+            self.send(Some(name), ToProxy::Lease { seq, term, ms });
+        }
+    }
+
+    /// Whether the gate's present life is in the table; puts it there if it may begin.
+    fn enter_gate(&mut self, name: &str, now_ms: u64) -> bool {
+        let Some((incarnation, hello)) = self.gates.hellos.get(name).cloned() else {
+            return false;
+        };
+        let Some(zone) = self.table.as_ref().and_then(|t| t.facts().zone_named(&hello.zone)) else {
+            tracing::warn!(gate = name, zone = hello.zone, "a gate guards a zone nobody stated");
+            return false;
+        };
+        let gate = Gate {
+            name: name.to_owned(),
+            incarnation,
+            http: hello.http.clone(),
+            link: hello.link.clone(),
+        };
+        let former = hello.former;
+        let monotonic_ms = clock::monotonic_ms();
+        match self.gates.ledger.register(name, incarnation, former, monotonic_ms) {
+            Registered::Known if self.lists(zone, &gate) => return true,
+            Registered::Known => {}
+            Registered::Begun => {
+                tracing::info!(gate = name, zone = hello.zone, %incarnation, "a gate's life begins");
+            }
+            Registered::Wait(ms) => {
+                tracing::warn!(gate = name, ms, "a gate waits until its former life is over");
+                return false;
+            }
+            Registered::Over => {
+                // Told so, it begins another life and attaches anew.
+                let term = self.shared.term;
+                self.send(Some(name), ToProxy::Lease { seq: 0, term, ms: 0 });
+                return false;
+            }
+        }
+        let shown = self.change_gates(|gates, at| {
+            gates.retain(|known| known.name != gate.name);
+            if at == zone {
+                gates.push(gate.clone());
+                gates.sort_by(|a, b| a.name.cmp(&b.name));
+            }
+        });
+        if let Some(shown) = shown {
+            self.gates.shown.insert(name.to_owned(), shown);
+        }
+        self.lives_changed(now_ms);
+        shown.is_some()
+    }
+
+    fn lists(&self, zone: ZoneId, gate: &Gate) -> bool {
+        let zones = self.table.as_ref().map(|table| &table.facts().zones);
+        zones.and_then(|zones| zones.get(zone.index())).is_some_and(|z| z.gates.contains(gate))
+    }
+
+    /// Strikes off the gates whose leases are over beyond doubt.
+    pub(super) fn strike_gates(&mut self, now_ms: u64) {
+        let dead = self.gates.ledger.strike(clock::monotonic_ms());
+        if dead.is_empty() {
+            return;
+        }
+        for (name, incarnation) in &dead {
+            tracing::warn!(gate = name, %incarnation, "a gate's lease is over; it is struck off");
+            self.gates.shown.remove(name);
+        }
+        self.change_gates(|gates, _| {
+            gates.retain(|gate| !dead.contains(&(gate.name.clone(), gate.incarnation)));
+        });
+        self.lives_changed(now_ms);
+    }
+
+    fn change_gates(&mut self, mut change: impl FnMut(&mut Vec<Gate>, ZoneId)) -> Option<Version> {
+        let mut facts = Facts::clone(self.table.as_ref()?.facts());
+        for (index, zone) in facts.zones.iter_mut().enumerate() {
+            change(&mut zone.gates, ZoneId(index as u8));
+        }
+        self.change(|table, delta| {
+            delta.facts = (facts != **table.facts()).then_some(facts);
+        })
+    }
+
+    fn lives_changed(&mut self, now_ms: u64) {
+        let keys: Vec<SessionKey> = self.handoffs.keys().copied().collect();
+        for key in keys {
+            self.tell(key, Event::LivesChanged, now_ms);
+        }
+    }
+
+    /// The life of each zone's gate for a session. Without gates the installation is solo: the
+    /// zones' gates share the proxy's one life, which goes on in the next process, because what
+    /// it activated it has written down. So no zone is ever declared dead then.
+    pub(super) fn lives(&self, key: SessionKey) -> Vec<Option<Incarnation>> {
+        let Some(table) = &self.table else {
+            return Vec::new();
+        };
+        let zones = &table.facts().zones;
+        if zones.iter().all(|zone| zone.gates.is_empty()) && self.gates.hellos.is_empty() {
+            return vec![Some(Incarnation(0)); zones.len()];
+        }
+        zones.iter().map(|zone| zone.gate_of(key).map(|gate| gate.incarnation)).collect()
+    }
+}

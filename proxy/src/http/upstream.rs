@@ -1,0 +1,100 @@
+//! Where a request goes next: an endpoint of a zone guarded here, or the gate of a zone that is
+//! guarded elsewhere. What pingora is told about either is put together in this place.
+
+use std::{sync::Arc, time::Duration};
+
+use homing_wire::{SessionKey, TrafficLimits, UpstreamProtocol};
+use http::Version;
+use pingora_core::{
+    Error, ErrorType, Result,
+    upstreams::peer::{ALPN, HttpPeer, HttpUpstreamRequestPolicy},
+};
+
+use super::exchange::{Exchange, Taken, Way};
+use crate::{endpoints::Upstream, identity::Identity};
+
+/// How long an idle connection to an endpoint or gate is kept.
+const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
+/// Requests at once on one HTTP/2 connection to an endpoint or gate.
+const UPSTREAM_STREAMS: usize = 100;
+
+/// The next endpoint to try: another one of the zone; for a request without a session, then the
+/// zones that come next.
+pub(super) fn next_upstream(exchange: &mut Exchange) -> Option<Arc<Upstream>> {
+    let taken = exchange.taken.as_mut()?;
+    // Without a session, any number that differs between requests spreads them.
+    let key = taken.session.map_or(SessionKey(exchange.spread.into()), |(key, _)| key);
+    loop {
+        let found = match taken.way {
+            Way::Endpoint => {
+                let endpoints = &taken.facts.endpoints;
+                endpoints.pick(taken.service, taken.zone, key, &exchange.tried)
+            }
+            // A session has one gate and no other; who has none may ask at any.
+            Way::Gate => taken.facts.gate(taken.zone, key).map(|(_, upstream)| upstream).filter(
+                |upstream| {
+                    taken.session.is_some()
+                        || !exchange.tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
+                },
+            ),
+        };
+        if found.is_some() || exchange.zones_left.is_empty() {
+            return found;
+        }
+        taken.zone = exchange.zones_left.remove(0);
+    }
+}
+
+/// How an endpoint is spoken to.
+pub(super) fn endpoint_peer(exchange: &Exchange, upstream: &Upstream) -> Result<Box<HttpPeer>> {
+    let (tls, alpn) = match upstream.endpoint.protocol {
+        UpstreamProtocol::H1 => (false, ALPN::H1),
+        UpstreamProtocol::H2c => (false, ALPN::H2),
+        UpstreamProtocol::Tls => (true, ALPN::H2H1),
+    };
+    let mut peer = peer(exchange, upstream, tls, upstream.host())?;
+    peer.options.alpn = alpn;
+    Ok(peer)
+}
+
+/// How a gate is spoken to: over mutual TLS under its name, in the client's own version of HTTP,
+/// so that what the client could send (trailers, say) arrives.
+pub(super) fn gate_peer(
+    exchange: &Exchange,
+    upstream: &Upstream,
+    identity: &Identity,
+    version: Version,
+) -> Result<Box<HttpPeer>> {
+    let key = exchange.taken.as_ref().and_then(|taken| taken.session).map(|(key, _)| key);
+    let key = key.unwrap_or(SessionKey(exchange.spread.into()));
+    let gate = exchange.taken.as_ref().and_then(|taken| taken.facts.gate(taken.zone, key));
+    let Some((gate, _)) = gate else {
+        return Err(Error::explain(ErrorType::ConnectNoRoute, "the zone has no gate").into_up());
+    };
+    let mut peer = peer(exchange, upstream, true, &gate.name)?;
+    peer.client_cert_key = Some(identity.cert_key());
+    peer.options.ca = Some(identity.ca());
+    peer.options.alpn = if version == Version::HTTP_2 { ALPN::H2 } else { ALPN::H1 };
+    // The gate counts the app's time; what it adds of its own is a hold at most.
+    let slack = Duration::from_secs(5);
+    peer.options.read_timeout = peer.options.read_timeout.map(|timeout| timeout + slack);
+    Ok(peer)
+}
+
+fn peer(exchange: &Exchange, upstream: &Upstream, tls: bool, name: &str) -> Result<Box<HttpPeer>> {
+    let limits: TrafficLimits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
+    let Some(address) = upstream.address() else {
+        return Err(Error::explain(ErrorType::ConnectNoRoute, "not resolved").into_up());
+    };
+    let mut peer = HttpPeer::new(address, tls, name.to_owned());
+    let connect = Duration::from_millis(limits.connect_timeout_ms.into());
+    let response = Duration::from_millis(limits.response_timeout_ms.into());
+    peer.options.connection_timeout = Some(connect);
+    peer.options.total_connection_timeout = Some(connect);
+    peer.options.read_timeout = Some(response);
+    peer.options.write_timeout = Some(response);
+    peer.options.idle_timeout = Some(UPSTREAM_IDLE);
+    peer.options.max_h2_streams = UPSTREAM_STREAMS;
+    peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+    Ok(Box::new(peer))
+}

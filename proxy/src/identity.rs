@@ -1,0 +1,225 @@
+//! Who this process is towards the other processes of an installation: one certificate of the
+//! installation's own CA, carrying the process's name. It opens every door between them (edges to
+//! gates, gates to gates, all to control), so there is one place where it is read and checked.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use pingora_core::{
+    protocols::tls::CaType,
+    utils::tls::{CertKey, WrappedX509, parse_x509},
+};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs, server::WebPkiClientVerifier,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+#[cfg(test)]
+mod tests;
+
+/// Names that every development certificate carries beside its node's.
+const LOCAL: &str = "localhost";
+
+/// The files of an identity, all PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// The installation's CA.
+    pub ca: PathBuf,
+    /// This process's chain, leaf first.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Why an identity cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityFault {
+    /// A file cannot be read or holds no PEM of its kind.
+    #[error("{}: {detail}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The parts do not fit together.
+    #[error("{}: {detail}", path.display())]
+    Unusable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The certificate is another node's.
+    #[error("{}: the certificate names {found}, and this process is {name:?}", path.display())]
+    OtherName {
+        /// The certificate's file.
+        path: PathBuf,
+        /// The names it carries.
+        found: String,
+        /// The name of the process.
+        name: String,
+    },
+}
+
+/// A checked identity.
+pub struct Identity {
+    roots: Arc<RootCertStore>,
+    ca: Arc<CaType>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    cert_key: Arc<CertKey>,
+}
+
+impl Identity {
+    /// Reads the files; the certificate must be of the CA, fit its key and carry `name`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its file.
+    pub fn load(files: &IdentityFiles, name: &str) -> Result<Self, IdentityFault> {
+        let unusable =
+            |detail: String| IdentityFault::Unusable { path: files.cert.clone(), detail };
+        let cas = certificates(&files.ca)?;
+        let chain = certificates(&files.cert)?;
+        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|fault| {
+            // The fault's text names the form, never the content.
+            IdentityFault::Unreadable { path: files.key.clone(), detail: fault.to_string() }
+        })?;
+        let mut roots = RootCertStore::empty();
+        for ca in &cas {
+            roots.add(ca.clone()).map_err(|fault| IdentityFault::Unusable {
+                path: files.ca.clone(),
+                detail: fault.to_string(),
+            })?;
+        }
+        let names = names(&chain).map_err(|fault| unusable(fault.to_string()))?;
+        if !names.iter().any(|one| one == name) {
+            return Err(IdentityFault::OtherName {
+                path: files.cert.clone(),
+                found: format!("{names:?}"),
+                name: name.to_owned(),
+            });
+        }
+        let certs = chain.iter().map(|cert| cert.to_vec()).collect();
+        // Parsed already by whoever took them into the roots: this cannot fail any more.
+        let wrapped = cas.iter().map(|ca| WrappedX509::new(ca.to_vec(), parse_x509));
+        let identity = Self {
+            roots: Arc::new(roots),
+            ca: wrapped.collect::<Vec<_>>().into(),
+            cert_key: Arc::new(CertKey::new(certs, key.secret_der().to_vec())),
+            chain,
+            key,
+        };
+        identity.verify().map_err(unusable)?;
+        identity.try_client_config(&[]).map_err(|fault| unusable(fault.to_string()))?;
+        Ok(identity)
+    }
+
+    /// Whether the certificate is of the CA and in its time, as a peer would find.
+    fn verify(&self) -> Result<(), String> {
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            Arc::clone(&self.roots),
+            Arc::new(aws_lc_rs::default_provider()),
+        )
+        .build()
+        .map_err(|fault| fault.to_string())?;
+        let (leaf, rest) = self.chain.split_first().ok_or("no certificate in it")?;
+        verifier
+            .verify_client_cert(leaf, rest, rustls_pki_types::UnixTime::now())
+            .map(|_| ())
+            .map_err(|fault| format!("others would refuse it: {fault}"))
+    }
+
+    /// For listeners that take the CA's nodes only.
+    ///
+    /// # Panics
+    /// Never: what could fail was tried when the identity was loaded.
+    #[must_use]
+    pub fn server_config(&self, alpn: &[&[u8]]) -> ServerConfig {
+        let config = self.try_server_config(alpn);
+        config.expect("an identity that was loaded makes a configuration")
+    }
+
+    /// For connections to the CA's nodes.
+    ///
+    /// # Panics
+    /// Never: what could fail was tried when the identity was loaded.
+    #[must_use]
+    pub fn client_config(&self, alpn: &[&[u8]]) -> ClientConfig {
+        let config = self.try_client_config(alpn);
+        config.expect("an identity that was loaded makes a configuration")
+    }
+
+    fn try_server_config(&self, alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            Arc::clone(&self.roots),
+            Arc::clone(&provider),
+        )
+        .build()
+        .map_err(|fault| rustls::Error::General(fault.to_string()))?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+
+    fn try_client_config(&self, alpn: &[&[u8]]) -> Result<ClientConfig, rustls::Error> {
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_protocol_versions(&[&rustls::version::TLS13])?
+                .with_root_certificates(Arc::clone(&self.roots))
+                .with_client_auth_cert(self.chain.clone(), self.key.clone_key())?;
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+
+    /// Certificate and key as pingora takes them.
+    #[must_use]
+    pub fn cert_key(&self) -> Arc<CertKey> {
+        Arc::clone(&self.cert_key)
+    }
+
+    /// The CA as pingora takes it.
+    #[must_use]
+    pub fn ca(&self) -> Arc<CaType> {
+        Arc::clone(&self.ca)
+    }
+}
+
+/// The node that a verified peer's chain names.
+#[must_use]
+pub fn peer_name(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let leaf = chain.first()?;
+    let leaf = webpki::EndEntityCert::try_from(leaf).ok()?;
+    leaf.valid_dns_names().find(|name| *name != LOCAL).map(str::to_owned)
+}
+
+fn names(chain: &[CertificateDer<'_>]) -> Result<Vec<String>, webpki::Error> {
+    let Some(leaf) = chain.first() else { return Ok(Vec::new()) };
+    let leaf = webpki::EndEntityCert::try_from(leaf)?;
+    Ok(leaf.valid_dns_names().map(str::to_owned).collect())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityFault> {
+    let unreadable =
+        |detail: String| IdentityFault::Unreadable { path: path.to_owned(), detail };
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|fault| unreadable(fault.to_string()))?;
+    if found.is_empty() {
+        return Err(unreadable("no certificate in it".to_owned()));
+    }
+    Ok(found)
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,174 @@
+//! What this process is among the others of an installation: all of it, an edge, or the gate of
+//! one zone. Every request asks, so the answer is a few words and atomics; what changes it (a
+//! lease, a table) is rare and takes a lock.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use homing_session::lease::LeaseHolder;
+use homing_wire::{DirectiveId, Incarnation, SessionKey, ZoneId, table::Facts};
+use parking_lot::{Mutex, RwLock};
+
+use crate::live::Live;
+
+#[cfg(test)]
+mod tests;
+
+/// What this process is.
+#[derive(Debug, Default)]
+pub enum Seat {
+    /// Edge and gate of every zone in one: its life is its lease.
+    #[default]
+    Solo,
+    /// Takes clients in and guards nothing.
+    Edge,
+    /// Guards one zone; takes clients in too if it has listeners for them.
+    Gate(Box<GateSeat>),
+}
+
+/// A gate's place: its zone, its lease, and what it must not touch.
+#[derive(Debug)]
+pub struct GateSeat {
+    /// The process's name.
+    pub name: String,
+    /// The zone it guards, by name: its index may differ from table to table.
+    pub zone: String,
+    /// This life. A gate that was declared dead goes on as another.
+    incarnation: AtomicU64,
+    lease: Mutex<LeaseHolder>,
+    /// Until when the lease is valid on the process's clock, for readers without the lock.
+    valid_until_ms: AtomicU64,
+    /// Sessions with an open directive of a former life: that one may have granted them away.
+    inherited: RwLock<HashMap<SessionKey, DirectiveId>>,
+}
+
+impl Seat {
+    /// The gate's part of it, if this process guards a zone.
+    #[must_use]
+    pub fn gate(&self) -> Option<&GateSeat> {
+        match self {
+            Self::Gate(seat) => Some(seat),
+            Self::Solo | Self::Edge => None,
+        }
+    }
+
+    /// Whether this process is everything.
+    #[must_use]
+    pub fn is_solo(&self) -> bool {
+        matches!(self, Self::Solo)
+    }
+
+    /// Whether the gate of a session in a zone is this process.
+    #[must_use]
+    pub fn guards(&self, facts: &Facts, zone: ZoneId, key: SessionKey) -> bool {
+        match self {
+            Self::Solo => true,
+            Self::Edge => false,
+            Self::Gate(seat) => {
+                let zone = facts.zones.get(zone.index());
+                zone.filter(|zone| zone.name == seat.zone)
+                    .and_then(|zone| zone.gate_of(key))
+                    .is_some_and(|gate| gate.name == seat.name)
+            }
+        }
+    }
+
+    /// Whether this process speaks to a zone's endpoints itself.
+    #[must_use]
+    pub fn reaches(&self, facts: &Facts, zone: ZoneId) -> bool {
+        match self {
+            Self::Solo => true,
+            Self::Edge => false,
+            Self::Gate(seat) => seat.zone_in(facts) == Some(zone),
+        }
+    }
+
+    /// Whether what is admitted now is covered by a lease.
+    #[must_use]
+    pub fn lease_valid(&self, now_ms: u64) -> bool {
+        match self {
+            Self::Solo => true,
+            Self::Edge => false,
+            Self::Gate(seat) => now_ms < seat.valid_until_ms.load(Relaxed),
+        }
+    }
+
+    /// Whether a session must be left alone until control has settled what a former life of this
+    /// gate may have done with it.
+    #[must_use]
+    pub fn inherits(&self, key: SessionKey) -> bool {
+        match self {
+            Self::Solo | Self::Edge => false,
+            Self::Gate(seat) => seat.inherited.read().contains_key(&key),
+        }
+    }
+
+    /// Looks at a table that is about to be put in force.
+    pub fn look_at(&self, next: &Live) {
+        let Self::Gate(seat) = self else { return };
+        let facts = next.table.facts();
+        let Some(zone) = facts.zone_named(&seat.zone) else { return };
+        let inherited: HashMap<_, _> = next
+            .table
+            .directives()
+            .values()
+            .filter(|directive| directive.from == zone)
+            .filter(|directive| directive.from_incarnation != seat.incarnation())
+            .map(|directive| (directive.key, directive.id))
+            .collect();
+        let mut known = seat.inherited.write();
+        if *known != inherited {
+            *known = inherited;
+        }
+    }
+}
+
+impl GateSeat {
+    /// A gate that holds no lease yet.
+    #[must_use]
+    pub fn new(name: String, zone: String, incarnation: Incarnation) -> Self {
+        Self {
+            name,
+            zone,
+            incarnation: AtomicU64::new(incarnation.0),
+            lease: Mutex::default(),
+            valid_until_ms: AtomicU64::new(0),
+            inherited: RwLock::default(),
+        }
+    }
+
+    /// This life.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.incarnation.load(Relaxed))
+    }
+
+    /// Control has declared this life dead: it holds nothing any more, and another begins.
+    pub fn begin_again(&self, next: Incarnation) {
+        let mut lease = self.lease.lock();
+        *lease = LeaseHolder::default();
+        self.valid_until_ms.store(0, Relaxed);
+        self.incarnation.store(next.0, Relaxed);
+    }
+
+    /// A renewal is being sent; the number to send it under.
+    pub fn renewal(&self, now_ms: u64) -> u64 {
+        self.lease.lock().renew_sent(now_ms)
+    }
+
+    /// Control has answered a renewal.
+    pub fn granted(&self, seq: u64, term: u64, lease_ms: u32) {
+        let mut lease = self.lease.lock();
+        lease.granted(seq, term, lease_ms);
+        // Under the lock, so that two answers cannot overtake each other here.
+        self.valid_until_ms.store(lease.valid_until_ms(), Relaxed);
+    }
+
+    /// The zone's index in these facts.
+    #[must_use]
+    pub fn zone_in(&self, facts: &Facts) -> Option<ZoneId> {
+        facts.zone_named(&self.zone)
+    }
+}
