@@ -11,8 +11,8 @@ use std::{
 use homing_plan::Plan;
 use homing_session::handoff::authority::Patience;
 use homing_wire::{
-    Delta, DirectiveId, FromProxy, GateHello, Incarnation, Intake, PlacementTable, SessionKey, ToProxy,
-    Version, ZoneSample,
+    Delta, DirectiveId, FromProxy, GateHello, Incarnation, Intake, PlacementTable, SessionKey,
+    ToProxy, Version, ZoneSample,
 };
 use tokio::sync::{mpsc, oneshot};
 

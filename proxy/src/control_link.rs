@@ -13,8 +13,8 @@ use std::{
 
 use homing_session::{gate::Reaction, lease};
 use homing_wire::{
-    DirectiveId, FromProxy, GateHello, Hello, Incarnation, OutcomeEnd, RecordBatch, SessionKey, ToProxy,
-    chunk::Assembly, envelope, limits, message::Activated, record::Outcome, table::Home,
+    DirectiveId, FromProxy, GateHello, Hello, Incarnation, OutcomeEnd, RecordBatch, SessionKey,
+    ToProxy, chunk::Assembly, envelope, limits, message::Activated, record::Outcome, table::Home,
 };
 use rustls::crypto::aws_lc_rs;
 use tokio::sync::mpsc;

@@ -387,6 +387,19 @@ impl Permit {
         self.epoch
     }
 
+    /// Whether what was executed may be told as done. A gate that lost its lease meanwhile, or
+    /// its session, may have executed beside another: then nobody must take it for done.
+    #[must_use]
+    pub fn may_answer(&self) -> bool {
+        let gates = &self.gates;
+        if gates.seat.is_solo() {
+            return true;
+        }
+        let owned = gates.ownership(self.zone, self.key);
+        let still = owned.is_some_and(|owned| owned.is_home() && owned.epoch() == self.epoch);
+        still && gates.seat.lease_valid(Clock::process().now_ms())
+    }
+
     /// The request was answered.
     pub fn finish(mut self, finish: Finish) {
         let latency_us = finish.latency_us.min(u32::MAX.into()) as u32;

@@ -207,8 +207,7 @@ fn names(chain: &[CertificateDer<'_>]) -> Result<Vec<String>, webpki::Error> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityFault> {
-    let unreadable =
-        |detail: String| IdentityFault::Unreadable { path: path.to_owned(), detail };
+    let unreadable = |detail: String| IdentityFault::Unreadable { path: path.to_owned(), detail };
     let found = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|fault| unreadable(fault.to_string()))?;

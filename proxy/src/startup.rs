@@ -291,7 +291,8 @@ impl Assembly {
             log,
         };
         let threads = reloading.settings.load().limits.threads;
-        let gate_addresses = gate_listeners.as_ref().map(|listeners| listeners.addresses().to_vec());
+        let gate_addresses =
+            gate_listeners.as_ref().map(|listeners| listeners.addresses().to_vec());
         let mut served = Vec::new();
         if let Some(listeners) = gate_listeners {
             served.push(listeners.serve(application(Edge::for_edges(parts.clone()), threads)));

@@ -49,6 +49,8 @@ pub enum Verb {
     Control(RoleArgs),
     /// Run the sample app, a notebook with state hooks
     App(AppArgs),
+    /// Make a development CA and a certificate for each node of a fleet
+    Certs(CertsArgs),
     /// Write a shell's completions
     Completions {
         /// For which shell.
@@ -267,6 +269,23 @@ pub struct AppArgs {
     /// Leave when standard input ends
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
+}
+
+/// `homing certs`.
+#[derive(Debug, Args)]
+pub struct CertsArgs {
+    /// Where the files are, or are to be; a CA that is there is used
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The nodes' names, as their settings state them
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// More names or addresses that each certificate is to carry
+    #[arg(long, value_name = "NAME")]
+    pub san: Vec<String>,
+    /// Replace certificates and keys that are there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `homing demo`.

@@ -50,13 +50,7 @@ impl Lead {
     }
 
     /// A gate asks for its lease to be renewed. It is answered once its table shows its life.
-    pub(super) fn renew(
-        &mut self,
-        name: &str,
-        incarnation: Incarnation,
-        seq: u64,
-        now_ms: u64,
-    ) {
+    pub(super) fn renew(&mut self, name: &str, incarnation: Incarnation, seq: u64, now_ms: u64) {
         let term = self.shared.term;
         if !self.enter_gate(name, now_ms) {
             return;

@@ -86,10 +86,9 @@ impl Lead {
             let known = self.handoffs.get(&directive.key).map(|held| *held.authority.record());
             let record = match known {
                 Some(record) if record.pending != Pending::Settled => continue,
-                Some(record) => Record {
-                    last: record.last,
-                    ..Record::settled(home.zone, life, home.epoch)
-                },
+                Some(record) => {
+                    Record { last: record.last, ..Record::settled(home.zone, life, home.epoch) }
+                }
                 None => Record::settled(home.zone, life, home.epoch),
             };
             directive.id = DirectiveId(self.next_directive);

@@ -147,7 +147,7 @@ pub(crate) fn hello(name: &str, incarnation: u64, holds: Option<&PlacementTable>
         holds: holds.map_or(Version::default(), PlacementTable::version),
         digest: holds.map_or(0, PlacementTable::digest),
         format: envelope::FORMAT,
-            gate: None,
+        gate: None,
     }
 }
 

@@ -101,8 +101,11 @@ pub(super) fn check(role: Role, top: &mut MapReader<'_>) {
     }
     for (key, why) in [
         ("control", "zones, leases and directives come from control: write `control: {url: ...}`"),
-        ("identity", "write `identity: {ca: ca.pem, cert: NAME.pem, key: NAME.key}`; \
-                      `homing certs` makes them for a test"),
+        (
+            "identity",
+            "write `identity: {ca: ca.pem, cert: NAME.pem, key: NAME.key}`; \
+                      `homing certs` makes them for a test",
+        ),
     ] {
         if top.find(key).is_none() {
             top.itself().fault(format!("the role needs `{key}`"), why);

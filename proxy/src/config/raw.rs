@@ -14,9 +14,9 @@ use homing_wire::limits::NAME_BYTES_MAX;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::{
-    fleet::{self, GateSettings, Role},
     AccessLog, AdminSettings, ControlSettings, DrainTimes, JwtKey, Listen, ProcessLimits,
     SecretMaterial,
+    fleet::{self, GateSettings, Role},
 };
 use crate::{
     http::forwarded::{Network, TrustedPeers},
@@ -52,8 +52,7 @@ pub(super) struct Raw {
 /// Reads the process's part of the file; `dir` is what relative paths start from.
 pub(super) fn read(map: &mut MapReader<'_>, dir: &Path) -> Raw {
     let role = map.or("role", Role::default(), fleet::read_role);
-    let listeners =
-        |list: &Reader<'_>| list.list(LISTENERS_MAX, |item| read_listen(item, dir));
+    let listeners = |list: &Reader<'_>| list.list(LISTENERS_MAX, |item| read_listen(item, dir));
     let listen = match role {
         // A gate takes edges in, on an address of its own.
         Role::Gate => map.optional("listen", listeners),
@@ -178,9 +177,9 @@ fn read_control(reader: &Reader<'_>) -> Option<ControlSettings> {
     reader.map(|map| {
         let url = map.required("url", "write `url: https://control:7600`", |reader| {
             let url = reader.text()?;
-            let known = url
-                .parse::<http::Uri>()
-                .is_ok_and(|uri| uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https")));
+            let known = url.parse::<http::Uri>().is_ok_and(|uri| {
+                uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
+            });
             if !known {
                 reader.fault("is no address of a control plane", "write https://host:port");
             }

@@ -222,8 +222,7 @@ impl Taking {
 
     fn arrived(&mut self, payload: Payload, bytes: Bytes) -> Copied {
         let kind = if payload.whole { CopyKind::Full } else { CopyKind::Delta };
-        self.copy =
-            payload.present.then_some(StateCopy { version: payload.version, kind, bytes });
+        self.copy = payload.present.then_some(StateCopy { version: payload.version, kind, bytes });
         Copied { since: payload.since, version: payload.version, bytes: payload.bytes }
     }
 
@@ -378,12 +377,13 @@ fn fits(live: &Live, fleet: &Fleet, open: &Open) -> Result<(ZoneId, ServiceId), 
     if facts.zones[zone.index()].intake != Intake::Open {
         return Err(unavailable(format!("the zone {} takes no sessions", seat.zone)));
     }
-    let named = |service: &Service| {
-        (&service.tenant, &service.name) == (&open.tenant, &open.service)
-    };
+    let named =
+        |service: &Service| (&service.tenant, &service.name) == (&open.tenant, &open.service);
     match facts.services.iter().position(named) {
         Some(service) => Ok((zone, ServiceId(service as u16))),
-        None => Err(unavailable(format!("the gate {} knows no service {:?}", seat.name, open.service))),
+        None => {
+            Err(unavailable(format!("the gate {} knows no service {:?}", seat.name, open.service)))
+        }
     }
 }
 

@@ -82,12 +82,8 @@ impl HandoffLink {
         client.transport_config(transport);
         socket.set_nonblocking(true)?;
         let runtime = quinn::default_runtime().ok_or_else(|| odd(&"no runtime"))?;
-        let mut endpoint = quinn::Endpoint::new(
-            quinn::EndpointConfig::default(),
-            Some(server),
-            socket,
-            runtime,
-        )?;
+        let mut endpoint =
+            quinn::Endpoint::new(quinn::EndpointConfig::default(), Some(server), socket, runtime)?;
         endpoint.set_default_client_config(client);
         Ok(Self { endpoint, connections: Mutex::default() })
     }

@@ -116,11 +116,7 @@ impl Conversation {
         }
     }
 
-    async fn write(
-        &mut self,
-        send: &mut quinn::SendStream,
-        open: Open,
-    ) -> Result<(), StreamFault> {
+    async fn write(&mut self, send: &mut quinn::SendStream, open: Open) -> Result<(), StreamFault> {
         let open = Framed::bare(LinkFrame::Open(Box::new(open)));
         frames::write(send, &open, &self.progress, None).await?;
         while let Some((framed, paced)) = self.saying.recv().await {

@@ -353,6 +353,11 @@ impl ProxyHttp for Edge {
         if head.status.is_informational() {
             return Ok(());
         }
+        let permit = exchange.taken.as_ref().and_then(|taken| taken.permit.as_ref());
+        if permit.is_some_and(|permit| !permit.may_answer()) {
+            let failure = exchange.fail(Failure::OwnershipLost);
+            return Err(Error::new_in(ErrorType::HTTPStatus(failure.status())));
+        }
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
         let expose_zone = self.side == Side::Edges || self.parts.rules.load().expose_zone;

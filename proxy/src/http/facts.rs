@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use homing_session::{health::Fitness, steer::ZoneView};
-use homing_wire::{
-    Endpoint, Gate, ServiceId, SessionKey, UpstreamProtocol, ZoneId, table::Facts,
-};
+use homing_wire::{Endpoint, Gate, ServiceId, SessionKey, UpstreamProtocol, ZoneId, table::Facts};
 use http::HeaderValue;
 use parking_lot::Mutex;
 

@@ -29,6 +29,9 @@ pub enum Failure {
     NoZone,
     /// The gate holds no lease, or as many sessions as it may.
     GateUnavailable,
+    /// The gate lost its lease, or the session, while the request was executed: what came of it
+    /// must not be taken for done.
+    OwnershipLost,
     /// The zone has no healthy endpoint.
     NoEndpoint,
     /// No endpoint of the zone could be connected.
@@ -151,6 +154,9 @@ impl Failure {
                 "No zone can take this session now", "destination_unavailable", Some(5)),
             Self::GateUnavailable => told(503, "gate-unavailable",
                 "The session's zone cannot take requests now", "destination_unavailable", Some(1)),
+            Self::OwnershipLost => told(502, "ownership-lost",
+                "The gate lost the session while the request was executed; it may or may not \
+                 have been", "proxy_internal_response", None),
             Self::NoEndpoint => told(503, "no-endpoint",
                 "The session's zone has no healthy endpoint", "destination_unavailable", Some(5)),
             Self::ConnectFailed => told(502, "connect-failed",

@@ -290,7 +290,8 @@ async fn shake_hands(
     exchange: &Exchange,
 ) -> Result<Reply, Failure> {
     let mut head = asked.clone();
-    outbound::towards_app(exchange, asked, &mut head, Side::Clients).map_err(|_| Failure::Internal)?;
+    outbound::towards_app(exchange, asked, &mut head, Side::Clients)
+        .map_err(|_| Failure::Internal)?;
     app.write_all(&written(&head)).await.map_err(|_| Failure::UpstreamClosed)?;
     let mut read = BytesMut::with_capacity(PIECE_BYTES);
     loop {

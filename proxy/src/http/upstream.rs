@@ -31,12 +31,12 @@ pub(super) fn next_upstream(exchange: &mut Exchange) -> Option<Arc<Upstream>> {
                 endpoints.pick(taken.service, taken.zone, key, &exchange.tried)
             }
             // A session has one gate and no other; who has none may ask at any.
-            Way::Gate => taken.facts.gate(taken.zone, key).map(|(_, upstream)| upstream).filter(
-                |upstream| {
+            Way::Gate => {
+                taken.facts.gate(taken.zone, key).map(|(_, upstream)| upstream).filter(|upstream| {
                     taken.session.is_some()
                         || !exchange.tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
-                },
-            ),
+                })
+            }
         };
         if found.is_some() || exchange.zones_left.is_empty() {
             return found;

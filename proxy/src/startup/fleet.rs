@@ -137,7 +137,9 @@ fn take_life(dir: &Path) -> Result<LifeOf, StartFault> {
     // The clock may have been set back since.
     let incarnation = Clock::process().now_ms().max(former + 1);
     let next = dir.join("incarnation.next");
-    fs::write(&next, incarnation.to_string()).and_then(|()| fs::rename(&next, &path)).map_err(odd)?;
+    fs::write(&next, incarnation.to_string())
+        .and_then(|()| fs::rename(&next, &path))
+        .map_err(odd)?;
     Ok(LifeOf { incarnation: Incarnation(incarnation), former: Incarnation(former), _lock: lock })
 }
 

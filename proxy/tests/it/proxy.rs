@@ -141,12 +141,8 @@ impl Setup {
             log: self.log,
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let plain = ListenSettings {
-            address,
-            certificates: Vec::new(),
-            mutual: None,
-            limits: self.limits,
-        };
+        let plain =
+            ListenSettings { address, certificates: Vec::new(), mutual: None, limits: self.limits };
         let mut listen = vec![plain.clone()];
         if !self.certificates.is_empty() {
             listen.push(ListenSettings { certificates: self.certificates, ..plain });

@@ -27,9 +27,8 @@ impl Fleet {
             std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
-        let identity = |name: &str| {
-            format!("identity: {{ ca: ca.pem, cert: {name}.pem, key: {name}.key }}\n")
-        };
+        let identity =
+            |name: &str| format!("identity: {{ ca: ca.pem, cert: {name}.pem, key: {name}.key }}\n");
         let control_file = file(
             "control.yaml",
             format!(
@@ -116,22 +115,14 @@ fn document(apps: &[u16]) -> String {
     )
 }
 
-/// A CA of the test's own and a certificate for each node.
+/// A CA of the test's own and a certificate for each node, as an operator makes them.
 fn certify(dir: &Path, names: &[&str]) {
-    let write = |name: String, text: String| std::fs::write(dir.join(name), text).unwrap();
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca = params.self_signed(&ca_key).unwrap();
-    write("ca.pem".to_owned(), ca.pem());
-    let issuer = rcgen::Issuer::new(params, ca_key);
-    for name in names {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec![(*name).to_owned()]).unwrap();
-        let cert = params.signed_by(&key, &issuer).unwrap();
-        write(format!("{name}.pem"), cert.pem());
-        write(format!("{name}.key"), key.serialize_pem());
-    }
+    let dir = dir.display().to_string();
+    let mut args = vec!["certs", dir.as_str()];
+    args.extend(names);
+    let made = homing(&args);
+    assert_eq!(made.code, 0, "{}", made.err);
+    assert_eq!(homing(&args).code, 1, "keys that are there are not replaced");
 }
 
 #[test]
@@ -139,7 +130,13 @@ fn a_session_is_handed_over_between_gates_and_its_requests_follow() {
     let fleet = Fleet::start();
     let mut jar = Jar::default();
     let wrote = jar.ask(fleet.edge, "POST", "/notebook", "milk");
-    assert_eq!(wrote.0, 200, "{wrote:?}\n{}\n{}", fleet.log("gate-paris.log"), fleet.log("edge.log"));
+    assert_eq!(
+        wrote.0,
+        200,
+        "{wrote:?}\n{}\n{}",
+        fleet.log("gate-paris.log"),
+        fleet.log("edge.log")
+    );
     let here = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
     let key = here["session"].as_str().unwrap();
     let mut zone = here["zone"].as_str().unwrap().to_owned();
@@ -147,14 +144,21 @@ fn a_session_is_handed_over_between_gates_and_its_requests_follow() {
         let to = if zone == "paris" { "tokyo" } else { "paris" };
         let moved = fleet.ask(&["move", key, to, "--wait"]);
         assert_eq!(
-            moved.code, 0,
-            "{round}: {}\n{}\n{}\n{}", moved.err, fleet.log("gate-paris.log"),
-            fleet.log("gate-tokyo.log"), fleet.log("control.log")
+            moved.code,
+            0,
+            "{round}: {}\n{}\n{}\n{}",
+            moved.err,
+            fleet.log("gate-paris.log"),
+            fleet.log("gate-tokyo.log"),
+            fleet.log("control.log")
         );
         let there = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
         assert_eq!(there["zone"].as_str(), Some(to), "{round}");
         zone = to.to_owned();
         assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "bread").0, 200);
+    }
+    if std::env::var("HOMING_SHOW").is_ok() {
+        println!("{}\n{}", fleet.log("gate-paris.log"), fleet.log("edge.log"));
     }
     let last = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
     assert_eq!(last["lines"].as_u64().or(last["count"].as_u64()), Some(7), "{last}");

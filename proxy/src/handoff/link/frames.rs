@@ -69,10 +69,7 @@ pub enum StreamFault {
 ///
 /// # Errors
 /// Why there is none.
-pub async fn read(
-    stream: &mut quinn::RecvStream,
-    bytes_max: u64,
-) -> Result<Framed, StreamFault> {
+pub async fn read(stream: &mut quinn::RecvStream, bytes_max: u64) -> Result<Framed, StreamFault> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await.map_err(ended)?;
     let head = take(stream, LinkFrame::length(length)?).await?;

@@ -1,6 +1,7 @@
 use super::*;
 
-const ALL: [Failure; 19] = [
+const ALL: [Failure; 20] = [
+    Failure::OwnershipLost,
     Failure::BadRequest,
     Failure::HeadTooLarge,
     Failure::ClientTimeout,

@@ -4,8 +4,8 @@ use super::{InvalidField, bounded, invalid, narrow, number, require, text, varia
 use crate::{
     ids::{Incarnation, ZONES_MAX},
     limits::{
-        ADDRESS_BYTES_MAX, ENDPOINTS_PER_ZONE_MAX, GATES_PER_ZONE_MAX, HOSTS_PER_SERVICE_MAX, KEY_SOURCES_MAX, NAME_BYTES_MAX,
-        PATH_BYTES_MAX, PLACES_MAX, SERVICES_MAX,
+        ADDRESS_BYTES_MAX, ENDPOINTS_PER_ZONE_MAX, GATES_PER_ZONE_MAX, HOSTS_PER_SERVICE_MAX,
+        KEY_SOURCES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PLACES_MAX, SERVICES_MAX,
     },
     policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy},
     proto::{self, key_source, state},

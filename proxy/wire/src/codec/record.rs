@@ -100,10 +100,9 @@ pub(crate) fn outcome_to_proto(value: &Outcome) -> proto::Outcome {
             rounds: figures.rounds.into(),
             total_us: figures.total_us,
         }),
-        OutcomeEnd::Undone { why, detail } => outcome::End::Undone(proto::Undone {
-            why: why_to_proto(*why),
-            detail: detail.clone(),
-        }),
+        OutcomeEnd::Undone { why, detail } => {
+            outcome::End::Undone(proto::Undone { why: why_to_proto(*why), detail: detail.clone() })
+        }
     };
     proto::Outcome {
         directive: value.directive.0,
