@@ -7,6 +7,7 @@ mod distance;
 pub mod hooks;
 pub mod notebook;
 mod record;
+pub mod redis;
 mod serve;
 pub mod shelf;
 

@@ -266,6 +266,9 @@ pub struct AppArgs {
     /// How many requests are worked on at one time
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub places: usize,
+    /// Keep the notebooks in this Redis server instead of in the process
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    pub redis: Option<String>,
     /// Leave when standard input ends
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
@@ -286,6 +289,9 @@ pub struct CertsArgs {
     /// Replace certificates and keys that are there
     #[arg(long)]
     pub force: bool,
+    /// Print nothing
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `homing demo`.
@@ -312,6 +318,28 @@ pub struct DemoArgs {
     /// Keep the processes' files and say where they are
     #[arg(long)]
     pub keep: bool,
+    /// Run edges, gates and control as a fleet, and measure handoffs between its gates
+    #[arg(long, conflicts_with_all = ["trace", "speed"])]
+    pub fleet: bool,
+    /// Where the fleet's sessions keep their state
+    #[arg(long, value_enum, default_value_t, requires = "fleet")]
+    pub state: FleetState,
+    /// Kill, stop and cut off the fleet's processes while sessions are handed over
+    #[arg(long, requires = "fleet")]
+    pub chaos: bool,
+    /// How many handoffs of each size to measure; 1,000 is what the numbers of the README are of
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "fleet")]
+    pub handoffs: usize,
+}
+
+/// Where the fleet's sessions keep their state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FleetState {
+    /// In the app, behind its own hooks.
+    #[default]
+    Hooks,
+    /// In a Redis server in each zone.
+    Redis,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -10,6 +10,7 @@ use crate::trouble::Trouble;
 pub mod arm;
 pub mod children;
 pub mod client;
+pub mod fleet;
 pub mod ledger;
 pub mod operate;
 pub mod plan;
@@ -33,6 +34,9 @@ use world::World;
 /// # Errors
 /// If it cannot be run, or a promise was broken.
 pub async fn run(args: DemoArgs) -> Result<(), Trouble> {
+    if args.fleet {
+        return fleet::run(&args).await;
+    }
     let world = Arc::new(World::bundled(args.zones)?);
     let (source, trace) = match &args.trace {
         Some(file) => (file.display().to_string(), Trace::open(file)?),

@@ -243,7 +243,7 @@ impl App {
 }
 
 /// What a write carries: JSON `{"seq": 1, "text": "..."}`, or the body as the text.
-fn written(
+pub(super) fn written(
     head: &http::request::Parts,
     body: &Bytes,
 ) -> Result<(Option<u64>, String), &'static str> {
@@ -268,7 +268,7 @@ fn written(
     }
 }
 
-fn caller(headers: &HeaderMap) -> Option<Caller> {
+pub(super) fn caller(headers: &HeaderMap) -> Option<Caller> {
     let session = text(headers, "homing-session")?;
     let session = u128::from_str_radix(session, 16).ok()?;
     let epoch = text(headers, "homing-epoch").and_then(|e| e.parse().ok()).unwrap_or(0);

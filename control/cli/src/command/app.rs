@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::app::redis::{self, RedisApp};
 use crate::app::{App, AppSettings, Distances, listen, serve};
 use crate::args::AppArgs;
 use crate::demo::world::RTT;
@@ -30,6 +31,15 @@ pub async fn run(args: AppArgs) -> Result<(), Trouble> {
             work: args.work,
             places: args.places,
         });
+        if let Some(url) = &args.redis {
+            let app = RedisApp::connect(zone.clone(), url).await.map_err(|error| {
+                Trouble::unavailable(format!("the store {url}: {error}"), "is it running?")
+            })?;
+            let (listener, address) = listen(&address).await?;
+            tokio::spawn(redis::serve(app, listener));
+            println!("the notebook of zone {zone} listens on {address}");
+            continue;
+        }
         let (listener, address) = listen(&address).await.map_err(|error| {
             Trouble::unavailable(format!("cannot listen on {address}: {error}"), "is it taken?")
         })?;

@@ -36,26 +36,31 @@ pub fn run(args: &CertsArgs) -> Result<(), Trouble> {
                 .remedy("give another name, or --force to replace it"));
         }
     }
-    let issuer = ca(&args.dir)?;
+    let say = |words: String| {
+        if !args.quiet {
+            anstream::println!("{words}");
+        }
+    };
+    let issuer = ca(&args.dir, &say)?;
     for name in &args.names {
         let key = KeyPair::generate().map_err(odd)?;
         let cert = node(name, &args.san)?.signed_by(&key, &issuer).map_err(odd)?;
         write(&file(&args.dir, name, "pem"), &cert.pem(), 0o644)?;
         write(&file(&args.dir, name, "key"), &key.serialize_pem(), 0o600)?;
-        anstream::println!("{name}: {}", file(&args.dir, name, "pem").display());
+        say(format!("{name}: {}", file(&args.dir, name, "pem").display()));
     }
     if let Some(name) = args.names.first() {
         let dir = args.dir.display();
-        anstream::println!(
+        say(format!(
             "\nin the settings of {name}:\n\nname: {name}\nidentity: {{ ca: {dir}/ca.pem, cert: \
              {dir}/{name}.pem, key: {dir}/{name}.key }}"
-        );
+        ));
     }
     Ok(())
 }
 
 /// The CA that is there, or a new one.
-fn ca(dir: &Path) -> Result<Issuer<'static, KeyPair>, Trouble> {
+fn ca(dir: &Path, say: &dyn Fn(String)) -> Result<Issuer<'static, KeyPair>, Trouble> {
     let (cert, key) = (file(dir, "ca", "pem"), file(dir, "ca", "key"));
     if key.exists() {
         let key = KeyPair::from_pem(&fs::read_to_string(&key)?).map_err(odd)?;
@@ -68,7 +73,7 @@ fn ca(dir: &Path) -> Result<Issuer<'static, KeyPair>, Trouble> {
     let signed = params.self_signed(&pair).map_err(odd)?;
     write(&key, &pair.serialize_pem(), 0o600)?;
     write(&cert, &signed.pem(), 0o644)?;
-    anstream::println!("a new CA: {}; keep {} to yourself", cert.display(), key.display());
+    say(format!("a new CA: {}; keep {} to yourself", cert.display(), key.display()));
     Ok(Issuer::new(params, pair))
 }
 

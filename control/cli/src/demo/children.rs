@@ -82,6 +82,12 @@ impl Role {
         }
     }
 
+    /// Its process, unless it has ended.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Kills the process at once, without a chance to tidy up.
     ///
     /// # Errors

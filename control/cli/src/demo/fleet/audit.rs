@@ -1,0 +1,152 @@
+//! The audit: what clients were told against what the stores hold. It asks the stores and not the
+//! proxies, because a proxy's word that nothing was lost is no proof.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::stage::Stage;
+use super::writer::{Fate, Writer};
+use crate::app::notebook::Entry;
+use crate::trouble::Trouble;
+
+/// What the audit found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Audit {
+    /// Entries sent.
+    pub sent: u64,
+    /// Entries acknowledged.
+    pub acknowledged: u64,
+    /// Entries in the notebooks at the sessions' homes.
+    pub held: u64,
+    /// Acknowledged entries that are not there.
+    pub lost: u64,
+    /// Entries that are there more than once.
+    pub doubled: u64,
+    /// Entries that come before one that was sent earlier.
+    pub reordered: u64,
+    /// Notebooks that could not be read at their home.
+    pub unread: u64,
+    /// Entries that a store of another zone holds and the home does not.
+    pub stray: u64,
+    /// The first violations in words.
+    pub words: Vec<String>,
+}
+
+/// Violations told in words.
+const WORDS_MAX: usize = 10;
+
+impl Audit {
+    /// Whether every promise was kept.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.violations() == 0
+    }
+
+    /// How many were broken.
+    #[must_use]
+    pub fn violations(&self) -> u64 {
+        self.lost + self.doubled + self.reordered + self.unread + self.stray
+    }
+
+    fn word(&mut self, word: impl FnOnce() -> String) {
+        if self.words.len() < WORDS_MAX {
+            self.words.push(word());
+        }
+    }
+
+    /// Compares one notebook with what its writer saw.
+    fn compare(&mut self, user: &str, fates: &[Fate], entries: &[Entry]) {
+        self.sent += fates.len() as u64;
+        self.held += entries.len() as u64;
+        let mut count: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut highest = 0;
+        for entry in entries {
+            *count.entry(entry.seq).or_default() += 1;
+            if entry.seq < highest {
+                self.reordered += 1;
+                self.word(|| format!("{user}: {} comes after {highest}", entry.seq));
+            }
+            highest = highest.max(entry.seq);
+        }
+        for (seq, times) in count.iter().filter(|(_, times)| **times > 1) {
+            self.doubled += times - 1;
+            self.word(|| format!("{user}: {seq} is there {times} times"));
+        }
+        for (seq, fate) in (1..).zip(fates) {
+            if *fate != Fate::Acknowledged {
+                continue;
+            }
+            self.acknowledged += 1;
+            if !count.contains_key(&seq) {
+                self.lost += 1;
+                self.word(|| format!("{user}: {seq} was acknowledged and is not there"));
+            }
+        }
+    }
+}
+
+/// Reads every notebook at its home, through the edges and, where there are stores, in them.
+///
+/// # Errors
+/// A store does not answer.
+pub async fn audit(stage: &Stage, writers: &[Arc<Writer>]) -> Result<Audit, Trouble> {
+    let mut audit = Audit::default();
+    for writer in writers {
+        let seen = writer.seen();
+        let mut read = writer.read().await;
+        for _ in 0..5 {
+            if read.is_some() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            read = writer.read().await;
+        }
+        let Some((zone, told)) = read else {
+            audit.sent += seen.fates.len() as u64;
+            audit.unread += 1;
+            audit.word(|| format!("{}: its notebook cannot be read", writer.user));
+            continue;
+        };
+        let mut entries = told;
+        if let Some(session) = &seen.session {
+            for store in &stage.stores {
+                let lines = store.list(&format!("notebook:{session}")).await?;
+                let held: Vec<Entry> =
+                    lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+                if store.name.ends_with(&zone) {
+                    entries = held;
+                } else {
+                    // A copy that waits to be let go holds nothing that the home does not.
+                    let new = held.iter().filter(|entry| !entries.contains(entry)).count();
+                    audit.stray += new as u64;
+                }
+            }
+        }
+        audit.compare(&writer.user, &seen.fates, &entries);
+    }
+    Ok(audit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(numbers: &[u64]) -> Vec<Entry> {
+        numbers.iter().map(|seq| Entry { seq: *seq, text: "x".to_owned() }).collect()
+    }
+
+    #[test]
+    fn every_kind_of_violation_is_found() {
+        use Fate::{Acknowledged as A, Unknown as U};
+        let found = |fates: &[Fate], numbers: &[u64]| {
+            let mut audit = Audit::default();
+            audit.compare("w", fates, &entries(numbers));
+            (audit.lost, audit.doubled, audit.reordered)
+        };
+        assert_eq!(found(&[A, U, A], &[1, 3]), (0, 0, 0));
+        assert_eq!(found(&[A, U, A], &[1, 2, 3]), (0, 0, 0), "it may have been written");
+        assert_eq!(found(&[A, U, A], &[1, 2]), (1, 0, 0));
+        assert_eq!(found(&[A, A, A], &[1, 2, 2, 3]), (0, 1, 0));
+        assert_eq!(found(&[A, A, A], &[2, 1, 3]), (0, 0, 1));
+    }
+}
