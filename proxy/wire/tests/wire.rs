@@ -4,11 +4,11 @@
 use homing_wire::{
     Act, BUCKETS, Bucket, BucketRun, Buckets, Capacity, CookieSpec, Cut, DecodeFault, Delta,
     DeltaRefused, Directive, DirectiveId, Endpoint, Epoch, Facts, HandoffFigures, HealthCheck,
-    Home, Hooks, Incarnation, Intake, KeySecret, KeySource, Location, LongLived, Match, MoveReason,
-    Outcome, OutcomeEnd, Place, PlaceId, PlacementTable, Policy, Price, RecordBatch, SameSite,
-    Service, ServiceId, SessionActivity, SessionKey, SessionSource, StateSpec, TableDraft,
-    TableFault, TrafficLimits, UndoneReason, UpstreamProtocol, Version, Zone, ZoneId, ZoneSample,
-    chunk, envelope,
+    Home, Hooks, Incarnation, Intake, KeyPattern, KeySecret, KeySource, Location, LongLived, Match,
+    MoveReason, Outcome, OutcomeEnd, Place, PlaceId, PlacementTable, Policy, Price, RecordBatch,
+    Redis, RedisUrl, SameSite, Service, ServiceId, SessionActivity, SessionKey, SessionSource,
+    StateSpec, TableDraft, TableFault, TrafficLimits, UndoneReason, UpstreamProtocol, Version,
+    Zone, ZoneId, ZoneSample, chunk, envelope,
     message::{Activated, Chunk, FromProxy, Hello, NackReason, ToProxy},
 };
 use proptest::prelude::*;
@@ -30,6 +30,26 @@ fn zone(name: &str, sessions: u64) -> Zone {
 }
 
 fn facts() -> Facts {
+    let mut facts = facts_of_one_service();
+    let mut notes = facts.services[0].clone();
+    notes.name = "notes".to_owned();
+    notes.matches.path_prefix = "/notes".to_owned();
+    let server = |text| RedisUrl::parse(text).expect("an address");
+    notes.state = StateSpec::Redis(Redis {
+        servers: vec![
+            (ZoneId(0), server("redis://10.1.0.5")),
+            (ZoneId(1), server("rediss://shop@10.2.0.5:6380/1")),
+            (ZoneId(2), server("redis://[::1]:7000")),
+        ],
+        keys: vec![KeyPattern::parse("cart:{id}:*").expect("a pattern")],
+        timeout_ms: 500,
+        state_bytes_max: 1 << 20,
+    });
+    facts.services.push(notes);
+    facts
+}
+
+fn facts_of_one_service() -> Facts {
     Facts {
         zones: vec![zone("paris", 30_000), zone("oregon", 10_000), zone("tokyo", 0)],
         services: vec![Service {
