@@ -30,26 +30,6 @@ fn zone(name: &str, sessions: u64) -> Zone {
 }
 
 fn facts() -> Facts {
-    let mut facts = facts_of_one_service();
-    let mut notes = facts.services[0].clone();
-    notes.name = "notes".to_owned();
-    notes.matches.path_prefix = "/notes".to_owned();
-    let server = |text| RedisUrl::parse(text).expect("an address");
-    notes.state = StateSpec::Redis(Redis {
-        servers: vec![
-            (ZoneId(0), server("redis://10.1.0.5")),
-            (ZoneId(1), server("rediss://shop@10.2.0.5:6380/1")),
-            (ZoneId(2), server("redis://[::1]:7000")),
-        ],
-        keys: vec![KeyPattern::parse("cart:{id}:*").expect("a pattern")],
-        timeout_ms: 500,
-        state_bytes_max: 1 << 20,
-    });
-    facts.services.push(notes);
-    facts
-}
-
-fn facts_of_one_service() -> Facts {
     Facts {
         zones: vec![zone("paris", 30_000), zone("oregon", 10_000), zone("tokyo", 0)],
         services: vec![Service {
@@ -186,6 +166,25 @@ fn change() -> Delta {
 #[test]
 fn a_table_comes_back_as_it_went() {
     let table = table();
+    assert_eq!(PlacementTable::decode(&table.encode()), Ok(table));
+}
+
+#[test]
+fn a_service_in_redis_comes_back_as_it_went() {
+    let mut facts = facts();
+    let server = |text| RedisUrl::parse(text).expect("an address");
+    facts.services[0].state = StateSpec::Redis(Redis {
+        servers: vec![
+            (ZoneId(0), server("redis://10.1.0.5")),
+            (ZoneId(1), server("rediss://shop@10.2.0.5:6380/1")),
+            (ZoneId(2), server("redis://[::1]:7000")),
+        ],
+        keys: vec![KeyPattern::parse("cart:{id}:*").expect("a pattern")],
+        timeout_ms: 500,
+        state_bytes_max: 1 << 20,
+    });
+    let draft = TableDraft::first(Version { term: 1, n: 1 }, facts, 1_700_000_000_000);
+    let table = draft.seal().expect("no faults");
     assert_eq!(PlacementTable::decode(&table.encode()), Ok(table));
 }
 
