@@ -310,7 +310,7 @@ impl Assembly {
 
     /// Handoffs, the authority or the link to it, records, the table on disk.
     fn start_side(&self, side: &Runtime, settings: &Settings) -> SideParts {
-        let stores = Arc::new(Stores::new(Arc::clone(&self.facts)));
+        let stores = Arc::new(Stores::new(Arc::clone(&self.facts), settings.stores.clone()));
         let busy = Arc::<Busy>::default();
         let (gates, live) = (Arc::clone(&self.gates), Arc::clone(&self.live));
         let releases =
