@@ -47,7 +47,7 @@ async fn a_read_only_target_and_a_full_one_refuse_and_keep_what_they_have() {
     pair.write("SET sess:ID 1").await;
     run(&pair.target, "CONFIG SET maxmemory 0").await;
     pair.import(&pair.export(0).await).await;
-    run(&pair.target, "CONFIG SET maxmemory 1mb").await;
+    run(&pair.target, "CONFIG SET maxmemory 1").await;
     let fault = pair.store.fence(&TARGET, KEY, Epoch(2)).await.unwrap_err();
     check(&fault, &pair.servers[1], "is full", UndoneReason::ImportRefused);
     assert_eq!(held(&pair.target).await.len(), 0);
@@ -63,17 +63,9 @@ async fn passwords_and_users_are_the_proxys_and_told_when_they_do_not_fit() {
     if !installed() {
         return;
     }
-    let acl = "--user";
-    let may = "+@all";
-    let open = RedisServer::start(&[
-        "--requirepass",
-        "hush-hush",
-        acl,
-        "shop on >hush ~* &*",
-        may,
-        acl,
-        "poor on >hush ~* &* -@all +hello +ping +client|tracking",
-    ]);
+    let users = "--requirepass hush-hush --user shop on >hush ~* &* +@all \
+                 --user poor on >hush ~* &* -@all +hello +ping +client|tracking";
+    let open = RedisServer::start(&users.split_whitespace().collect::<Vec<_>>());
     let other = RedisServer::start(&[]);
     let at = |user: &str| format!("redis://{user}127.0.0.1:{}", open.port);
     let trial = async |user: &str, secrets: StoreSecrets| {
@@ -150,7 +142,7 @@ async fn values_of_a_later_version_and_a_server_that_is_too_old() {
     if !installed() {
         return;
     }
-    let old = RedisServer::start(&["--rename-command", "HELLO", "", "--rename-command", "X", ""]);
+    let old = RedisServer::start(&["--rename-command", "HELLO", ""]);
     let sound = [RedisServer::start(&[]), RedisServer::start(&[])];
     let pair = Pair::over(sound, &PATTERNS).await;
     pair.write("SET sess:ID 1").await;

@@ -32,7 +32,8 @@ pub(super) fn told(hook: Hook, site: &str, error: &RedisError) -> StateFault {
         let detail = format!("Redis at {site} {meaning} ({said})");
         StateFault::Refused { hook, detail }
     };
-    if error.kind() == ErrorKind::RESP3NotSupported {
+    let no_hello = said.contains("unknown command") && said.contains("HELLO");
+    if no_hello || error.kind() == ErrorKind::RESP3NotSupported {
         return refused("is older than 6.0");
     }
     if DUMP_REFUSED.iter().any(|text| said.contains(text)) {

@@ -43,17 +43,8 @@ pub(super) static STAGE: LazyLock<Script> = LazyLock::new(|| {
         r"
 local manifest, kind, prefix, life = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local since, version = ARGV[4], ARGV[5]
-local function staged() return redis.call('HGET', manifest, 'prefix') end
-if kind == 'full' then
-  local before = staged()
-  for _, field in ipairs(redis.call('HKEYS', manifest)) do
-    if before and string.sub(field, 1, 2) == 'k:' then
-      redis.call('UNLINK', before .. string.sub(field, 3))
-    end
-  end
-  redis.call('DEL', manifest)
-  redis.call('HSET', manifest, 'prefix', prefix)
-elseif staged() ~= prefix then
+local before = redis.call('HGET', manifest, 'prefix')
+if kind ~= 'full' and before ~= prefix then
   return redis.error_reply('UNSTAGED nothing of this handoff is staged any more')
 end
 if kind == 'delta' then
@@ -62,7 +53,18 @@ if kind == 'delta' then
   if has ~= since then
     return redis.error_reply('UNSTAGED what is staged is not what the delta builds on')
   end
-  redis.call('HDEL', manifest, 'version')
+end
+-- A full server refuses a script at its first write or not at all, and refuses this one.
+redis.call('HSET', manifest, 'prefix', prefix)
+redis.call('HDEL', manifest, 'version')
+if kind == 'full' then
+  for _, field in ipairs(redis.call('HKEYS', manifest)) do
+    if before and string.sub(field, 1, 2) == 'k:' then
+      redis.call('UNLINK', before .. string.sub(field, 3))
+    end
+  end
+  redis.call('DEL', manifest)
+  redis.call('HSET', manifest, 'prefix', prefix)
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
