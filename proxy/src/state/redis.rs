@@ -234,7 +234,7 @@ impl RedisStore {
                 None => script.arg(copy.version),
             };
             for (key, what, dump) in part {
-                script.arg(&key[..]).arg(what).arg(dump);
+                script.arg(key).arg(what).arg(dump);
             }
             call.script::<()>(&script).await?;
             kind = "more";

@@ -88,6 +88,58 @@ async fn passwords_and_users_are_the_proxys_and_told_when_they_do_not_fit() {
     assert_eq!(trial("shop@", passwords(&[(&address, "no"), (&exact, "hush")])).await, Ok(None));
 }
 
+/// The rights that docs/STATE.md asks for are enough, and are in it word for word.
+#[tokio::test]
+async fn the_documented_rights_are_enough_for_a_whole_handoff() {
+    if !installed() {
+        return;
+    }
+    let text = include_str!("../../../docs/STATE.md");
+    let line = text.lines().find(|line| line.starts_with("user homing ")).expect("the rights");
+    let rights = format!("--{}", line.replace("<password>", "hush"));
+    let words: Vec<_> = rights.split_whitespace().collect();
+    let servers = [RedisServer::start(&words), RedisServer::start(&words)];
+    let (source, target) = (connect(&servers[0]).await, connect(&servers[1]).await);
+    let urls = servers.each_ref().map(|server| format!("redis://homing@127.0.0.1:{}", server.port));
+    let store = store(spec(&urls, &PATTERNS), passwords(&[("127.0.0.1", "hush")]));
+    for line in ["SET sess:ID 1 PX 60000", "SET cart:ID:a 1"] {
+        run(&source, line).await;
+    }
+    let whole = store.export(&SOURCE, KEY, 0).await.unwrap().unwrap();
+    store.import(&TARGET, KEY, DirectiveId(1), &whole).await.unwrap();
+    run(&source, "DEL cart:ID:a").await;
+    let delta = store.export(&SOURCE, KEY, whole.version).await.unwrap().unwrap();
+    store.import(&TARGET, KEY, DirectiveId(1), &delta).await.unwrap();
+    store.fence(&TARGET, KEY, Epoch(2)).await.unwrap();
+    store.fence(&SOURCE, KEY, Epoch(2)).await.unwrap();
+    store.release(&SOURCE, KEY, Epoch(2)).await.unwrap();
+    assert_eq!((held(&source).await.len(), held(&target).await.len()), (0, 1));
+}
+
+/// The script that docs/STATE.md gives to apps refuses what comes late.
+#[tokio::test]
+async fn an_app_can_refuse_its_own_late_writes_as_documented() {
+    if !installed() {
+        return;
+    }
+    let text = include_str!("../../../docs/STATE.md");
+    let lua = text.split("```lua").nth(1).and_then(|rest| rest.split("```").next());
+    let script = redis::Script::new(lua.expect("the script"));
+    let pair = Pair::start(&PATTERNS).await;
+    let id = KEY.to_string();
+    let write = async |epoch: u64| {
+        let mut invocation = script.prepare_invoke();
+        invocation.key(format!("homing:epoch:{id}")).key(format!("sess:{id}"));
+        invocation.arg(epoch).arg(format!("by {epoch}"));
+        invocation.invoke_async::<String>(&mut pair.source.clone()).await
+    };
+    assert_eq!(write(1).await.as_deref(), Ok("OK"));
+    pair.store.fence(&SOURCE, KEY, Epoch(2)).await.unwrap();
+    let late = write(1).await.unwrap_err();
+    assert_eq!(late.code(), Some("FENCED"), "{late}");
+    assert_eq!(write(2).await.as_deref(), Ok("OK"));
+}
+
 #[tokio::test]
 async fn a_dead_server_a_hung_one_and_one_that_comes_back() {
     if !installed() {
