@@ -7,7 +7,7 @@ pub use fleet::{GateSettings, Role};
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
-use homing_wire::{KeySecret, table::Facts};
+use homing_wire::{KeySecret, RedisUrl, table::Facts};
 
 use crate::{
     http::{cookie::CookieKeys, forwarded::TrustedPeers},
@@ -43,6 +43,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Keys of the session hash and the session cookie, as far as they are stated.
     pub secrets: SecretMaterial,
+    /// What opens the servers that keep session state.
+    pub stores: StoreSecrets,
     /// Keys that verify bearer tokens.
     pub jwt_keys: Vec<JwtKey>,
     /// Where requests are logged.
@@ -95,6 +97,27 @@ pub struct SecretMaterial {
     pub session_key: Option<Vec<u8>>,
     /// For the session cookie; the first signs, all verify.
     pub cookies: Vec<Vec<u8>>,
+}
+
+/// What opens the servers that keep session state.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct StoreSecrets {
+    /// Passwords by `user@host:port`, `host:port` or `host`, as the service names the server.
+    pub redis_passwords: Vec<(String, String)>,
+    /// The authorities that `rediss://` servers are believed by, in PEM; the system's if `None`.
+    pub redis_ca: Option<Vec<u8>>,
+}
+
+impl StoreSecrets {
+    /// The password for a server, by the most exact name given.
+    #[must_use]
+    pub fn redis_password(&self, url: &RedisUrl) -> Option<&str> {
+        let address = url.address();
+        let user = url.user.iter().map(|user| format!("{user}@{address}"));
+        let names = user.chain([address.clone(), url.host.clone()]);
+        let named = |name: String| self.redis_passwords.iter().find(|(other, _)| *other == name);
+        names.filter_map(named).map(|(_, password)| password.as_str()).next()
+    }
 }
 
 /// Keys of the session hash and the session cookie.
@@ -175,6 +198,12 @@ impl Default for DrainTimes {
 impl fmt::Debug for SecretMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretMaterial(..)")
+    }
+}
+
+impl fmt::Debug for StoreSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreSecrets(..)")
     }
 }
 

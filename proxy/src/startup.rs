@@ -360,7 +360,7 @@ impl Assembly {
         identity: Option<&Arc<Identity>>,
         gate: Option<(UdpSocket, GateHello)>,
     ) -> Result<SideParts, StartFault> {
-        let stores = Arc::new(Stores::new(Arc::clone(&self.facts)));
+        let stores = Arc::new(Stores::new(Arc::clone(&self.facts), settings.stores.clone()));
         let busy = Arc::<Busy>::default();
         let (gates, live) = (Arc::clone(&self.gates), Arc::clone(&self.live));
         let releases =

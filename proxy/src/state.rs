@@ -1,5 +1,5 @@
 //! Session state, as the handoff sees it: exported from one zone, staged in another, fenced by
-//! epoch, released. Two stores ship: the app's own hooks over HTTP, and a memory store for demos;
+//! epoch, released. Three stores ship: the app's own hooks over HTTP, Redis, and a memory store for demos;
 //! what a fault means for the handoff is decided here, once for both.
 
 use async_trait::async_trait;
@@ -8,6 +8,7 @@ use homing_wire::{DirectiveId, Endpoint, Epoch, SessionKey, UndoneReason, ZoneId
 
 pub mod hooks;
 pub mod memory;
+pub mod redis;
 
 /// Where one side of a handoff keeps its state.
 #[derive(Clone, Debug)]
@@ -96,6 +97,16 @@ pub enum StateFault {
         /// The bound.
         ms: u32,
     },
+    /// As a timeout, of a store that several zones have one each of.
+    #[error("{}: no whole answer from {site} within {ms} ms", .hook.name())]
+    Hung {
+        /// The call.
+        hook: Hook,
+        /// Whom it went to.
+        site: String,
+        /// The bound.
+        ms: u32,
+    },
     /// The store answered no.
     #[error("{}: refused: {detail}", .hook.name())]
     Refused {
@@ -139,6 +150,7 @@ impl StateFault {
             Self::TooLarge { .. } => UndoneReason::StateTooLarge,
             Self::Unreachable { hook, .. }
             | Self::Timeout { hook, .. }
+            | Self::Hung { hook, .. }
             | Self::Refused { hook, .. }
             | Self::Malformed { hook, .. }
                 if *hook == Hook::Export =>
@@ -146,7 +158,7 @@ impl StateFault {
                 UndoneReason::ExportFailed
             }
             Self::Unreachable { .. } => UndoneReason::TargetUnavailable,
-            Self::Timeout { .. } => UndoneReason::TargetTimeout,
+            Self::Timeout { .. } | Self::Hung { .. } => UndoneReason::TargetTimeout,
             Self::Refused { .. } | Self::Malformed { .. } => UndoneReason::ImportRefused,
         }
     }

@@ -118,6 +118,7 @@ fn assemble(raw: Raw, document: Option<Document>) -> Settings {
         control: raw.control,
         state_dir: raw.state_dir,
         secrets: raw.secrets,
+        stores: raw.stores,
         jwt_keys: raw.jwt_keys,
         access_log: raw.access_log,
         limits: raw.limits,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use homing_wire::document::{
-    read::{MapReader, Reader},
+    read::{MapReader, Named, Reader},
     tree::Value,
 };
 use homing_wire::limits::NAME_BYTES_MAX;
@@ -15,7 +15,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::{
     AccessLog, AdminSettings, ControlSettings, DrainTimes, JwtKey, Listen, ProcessLimits,
-    SecretMaterial,
+    SecretMaterial, StoreSecrets,
     fleet::{self, GateSettings, Role},
 };
 use crate::{
@@ -41,6 +41,7 @@ pub(super) struct Raw {
     pub(super) control: Option<ControlSettings>,
     pub(super) state_dir: PathBuf,
     pub(super) secrets: SecretMaterial,
+    pub(super) stores: StoreSecrets,
     pub(super) jwt_keys: Vec<JwtKey>,
     pub(super) access_log: AccessLog,
     pub(super) limits: ProcessLimits,
@@ -71,6 +72,7 @@ pub(super) fn read(map: &mut MapReader<'_>, dir: &Path) -> Raw {
         control: map.optional("control", read_control),
         state_dir: map.or("state_dir", dir.join("state"), |reader| Some(dir.join(reader.text()?))),
         secrets,
+        stores: map.or("stores", StoreSecrets::default(), |reader| read_stores(reader, dir)),
         jwt_keys: map.or("jwt_keys", Vec::new(), |reader| {
             reader.list(KEYS_MAX, |item| read_jwt_key(item, dir))
         }),
@@ -200,9 +202,52 @@ fn read_secrets(reader: &Reader<'_>, dir: &Path) -> Option<SecretMaterial> {
     })
 }
 
+fn read_stores(reader: &Reader<'_>, dir: &Path) -> Option<StoreSecrets> {
+    reader.map(|map| {
+        let redis_passwords = map.or("redis_passwords", Vec::new(), |reader| {
+            let named = reader.named(KEYS_MAX)?;
+            let read = |entry: &Named<'_>| {
+                let password = read_bytes(&entry.value, dir, 1)?;
+                let text = String::from_utf8(password).ok();
+                if text.is_none() {
+                    entry.value.fault("holds no text", "write the password itself into it");
+                }
+                Some((entry.key.to_owned(), text?.trim_end().to_owned()))
+            };
+            Some(named.iter().filter_map(read).collect())
+        });
+        let redis_ca = map.optional("redis_ca", |reader| {
+            let path = existing_file(reader, dir)?;
+            match read_bounded(&path) {
+                Ok(pem) if has_certificate(&pem) => Some(pem),
+                Ok(_) => {
+                    reader.fault("holds no certificate", "name a PEM file of authorities");
+                    None
+                }
+                Err(error) => {
+                    reader.fault(format!("cannot be read: {error}"), "name one that can be");
+                    None
+                }
+            }
+        });
+        Some(StoreSecrets { redis_passwords, redis_ca })
+    })
+}
+
+fn has_certificate(pem: &[u8]) -> bool {
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+    let mut found = CertificateDer::pem_slice_iter(pem).peekable();
+    found.peek().is_some() && found.all(|one| one.is_ok())
+}
+
 /// A secret comes from a file or the environment, never from the settings file itself: that one
 /// is read by people and kept in version control.
 fn read_secret(reader: &Reader<'_>, dir: &Path) -> Option<Vec<u8>> {
+    read_bytes(reader, dir, SECRET_BYTES_MIN)
+}
+
+/// As [`read_secret`], of at least `min` bytes: a password is somebody else's choice.
+fn read_bytes(reader: &Reader<'_>, dir: &Path, min: usize) -> Option<Vec<u8>> {
     let (from, value) = reader.choice(&["file", "env"])?;
     let Some(value) = value else {
         reader.fault("names no secret", "write {file: path} or {env: NAME}");
@@ -214,7 +259,7 @@ fn read_secret(reader: &Reader<'_>, dir: &Path) -> Option<Vec<u8>> {
         _ => std::env::var(name).map(String::into_bytes).map_err(|error| error.to_string()),
     };
     match secret {
-        Ok(secret) if secret.len() >= SECRET_BYTES_MIN => Some(secret),
+        Ok(secret) if secret.len() >= min => Some(secret),
         Ok(secret) => {
             value.fault(
                 format!("holds {} bytes, too few for a secret", secret.len()),

@@ -70,6 +70,32 @@ fn zones_come_from_one_place_and_must_come_from_somewhere() {
 }
 
 #[test]
+fn the_shipped_example_with_redis_is_sound() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/redis.yaml");
+    let settings = Settings::load(&path).unwrap_or_else(|fault| panic!("{fault}"));
+    let state = &settings.facts.unwrap().services[0].state;
+    assert!(matches!(state, homing_wire::StateSpec::Redis(redis) if redis.servers.len() == 2));
+}
+
+#[test]
+fn passwords_of_stores_come_from_files_and_are_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("word"), "hush\n").unwrap();
+    std::fs::write(dir.path().join("ca.pem"), "no certificate").unwrap();
+    let passwords = "stores: { redis_passwords: { 10.1.0.5: { file: word } } }\n";
+    let settings = Settings::parse(&format!("{WHOLE}{passwords}"), dir.path()).unwrap();
+    let url = homing_wire::RedisUrl::parse("redis://10.1.0.5").unwrap();
+    assert_eq!(settings.stores.redis_password(&url), Some("hush"));
+    let other = homing_wire::RedisUrl::parse("redis://10.1.0.6").unwrap();
+    assert_eq!(settings.stores.redis_password(&other), None);
+    assert!(!format!("{settings:?}").contains("hush"));
+    let wrong = "stores: { redis_passwords: { h: { file: none } }, redis_ca: ca.pem }\n";
+    let faults = Settings::parse(&format!("{WHOLE}{wrong}"), dir.path()).unwrap_err();
+    let told: Vec<_> = faults.list().iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(told, ["stores.redis_passwords.h.file", "stores.redis_ca"]);
+}
+
+#[test]
 fn generated_secrets_are_kept_and_stay_the_same() {
     crate::listen::tls::install_provider();
     let dir = tempfile::tempdir().unwrap();

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Instant};
 
 use homing_session::handoff::source::{Source, SourceLimits};
 use homing_wire::{
-    Directive, HandoffFigures, Intake, OutcomeEnd, Service, ServiceId, SessionKey, StateSpec,
-    UndoneReason, table::Home,
+    Directive, HandoffFigures, Intake, OutcomeEnd, Service, ServiceId, SessionKey, UndoneReason,
+    table::Home,
 };
 use tokio::sync::mpsc;
 
@@ -264,14 +264,11 @@ impl Driver {
 }
 
 fn limits(service: Option<&Service>, cut: homing_wire::CutLimits) -> SourceLimits {
-    let hooks = service.and_then(|service| match &service.state {
-        StateSpec::Hooks(hooks) => Some(hooks),
-        _ => None,
-    });
+    let bounds = service.and_then(|service| service.state.bounds());
     SourceLimits {
         cut,
-        answer_ms: hooks.map_or(ANSWER_MS, |hooks| hooks.timeout_ms) + ANSWER_SLACK_MS,
-        state_bytes_max: hooks.map_or(u64::MAX, |hooks| hooks.state_bytes_max),
+        answer_ms: bounds.map_or(ANSWER_MS, |(ms, _)| ms) + ANSWER_SLACK_MS,
+        state_bytes_max: bounds.map_or(u64::MAX, |(_, bytes)| bytes),
         ..SourceLimits::default()
     }
 }

@@ -19,8 +19,8 @@ use homing_session::{
     roster::Who,
 };
 use homing_wire::{
-    Activated, DirectiveId, Epoch, Intake, LinkFrame, Service, ServiceId, SessionKey, StateSpec,
-    UndoneReason, ZoneId, limits,
+    Activated, DirectiveId, Epoch, Intake, LinkFrame, Service, ServiceId, SessionKey, UndoneReason,
+    ZoneId, limits,
     link::{Open, Payload},
 };
 use tokio::sync::{Mutex, mpsc};
@@ -388,10 +388,7 @@ fn fits(live: &Live, fleet: &Fleet, open: &Open) -> Result<(ZoneId, ServiceId), 
 }
 
 fn state_bytes_max(service: &Service) -> u64 {
-    match &service.state {
-        StateSpec::Hooks(hooks) => hooks.state_bytes_max,
-        _ => STATE_BYTES_MAX,
-    }
+    service.state.bounds().map_or(STATE_BYTES_MAX, |(_, bytes_max)| bytes_max)
 }
 
 async fn refuse(send: &mut quinn::SendStream, why: UndoneReason, detail: String) {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use homing_wire::{Service, ServiceId, SessionKey, StateSpec, ZoneId};
 
 use crate::{
+    config::StoreSecrets,
     http::facts::FactsCell,
     live::Live,
     state::{
         Site, StateStore,
         hooks::{HookClient, HookStore},
         memory::MemoryStore,
+        redis::{RedisServers, RedisStore},
     },
 };
 
@@ -21,6 +23,7 @@ pub struct Stores {
     facts: Arc<FactsCell>,
     client: HookClient,
     memory: Arc<MemoryStore>,
+    redis: Arc<RedisServers>,
 }
 
 /// Where the state of a session is.
@@ -34,8 +37,9 @@ pub enum Found {
 impl Stores {
     /// Stores that reach the endpoints which requests are sent to.
     #[must_use]
-    pub fn new(facts: Arc<FactsCell>) -> Self {
-        Self { facts, client: HookClient::new(), memory: Arc::default() }
+    pub fn new(facts: Arc<FactsCell>, secrets: StoreSecrets) -> Self {
+        let redis = Arc::new(RedisServers::new(secrets));
+        Self { facts, client: HookClient::new(), memory: Arc::default(), redis }
     }
 
     /// The endpoint of a zone that answers for a session of a service: the same that its requests
@@ -61,6 +65,10 @@ impl Stores {
             StateSpec::Memory => Some(Arc::clone(&self.memory) as Arc<dyn StateStore>),
             StateSpec::Hooks(hooks) => {
                 Some(Arc::new(HookStore::new(self.client.clone(), hooks.clone())))
+            }
+            StateSpec::Redis(redis) => {
+                let (servers, idle_ms) = (Arc::clone(&self.redis), service.session.idle_ms);
+                Some(Arc::new(RedisStore::new(servers, redis.clone(), idle_ms)))
             }
         }
     }

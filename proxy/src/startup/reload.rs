@@ -65,6 +65,7 @@ impl Reloading {
             ("state_dir", before.state_dir != settings.state_dir),
             ("name", before.name != settings.name),
             ("access_log", before.access_log != settings.access_log),
+            ("stores", before.stores != settings.stores),
             ("limits", before.limits != settings.limits),
             ("drain", before.drain != settings.drain),
             (

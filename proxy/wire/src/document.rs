@@ -52,7 +52,7 @@ pub mod read;
 mod render;
 mod services;
 mod sources;
-mod syntax;
+pub(crate) mod syntax;
 pub mod tree;
 pub mod units;
 mod zones;

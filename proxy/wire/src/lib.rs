@@ -13,6 +13,7 @@ pub mod link;
 pub mod message;
 pub mod policy;
 pub mod record;
+pub mod redis;
 pub mod service;
 pub mod session_key;
 pub mod table;
@@ -38,6 +39,7 @@ pub use policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy};
 pub use record::{
     HandoffFigures, Outcome, OutcomeEnd, RecordBatch, SessionActivity, UndoneReason, ZoneSample,
 };
+pub use redis::{KeyPattern, Redis, RedisFault, RedisUrl};
 pub use service::{
     CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service, SessionSource,
     StateSpec, TrafficLimits,

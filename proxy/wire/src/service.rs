@@ -1,7 +1,7 @@
 //! A service: which requests are its, where its session key comes from, where its session state
 //! lives, and the bounds its traffic is held to. Times are milliseconds, sizes bytes.
 
-use crate::{ids::ZoneId, zone::Endpoint};
+use crate::{ids::ZoneId, redis::Redis, zone::Endpoint};
 
 /// One application behind the ingress.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +106,21 @@ pub enum StateSpec {
     Memory,
     /// The app's own `export`, `import`, `release` and `fence` over HTTP.
     Hooks(Hooks),
+    /// A Redis or Valkey server in each zone.
+    Redis(Redis),
+}
+
+impl StateSpec {
+    /// Longest wait for one call of the store, in milliseconds, and bytes of the largest state
+    /// that is moved; `None` where nothing is called.
+    #[must_use]
+    pub fn bounds(&self) -> Option<(u32, u64)> {
+        match self {
+            Self::Stateless | Self::Memory => None,
+            Self::Hooks(hooks) => Some((hooks.timeout_ms, hooks.state_bytes_max)),
+            Self::Redis(redis) => Some((redis.timeout_ms, redis.state_bytes_max)),
+        }
+    }
 }
 
 /// The app's state hooks.

@@ -4,11 +4,11 @@
 use homing_wire::{
     Act, BUCKETS, Bucket, BucketRun, Buckets, Capacity, CookieSpec, Cut, DecodeFault, Delta,
     DeltaRefused, Directive, DirectiveId, Endpoint, Epoch, Facts, HandoffFigures, HealthCheck,
-    Home, Hooks, Incarnation, Intake, KeySecret, KeySource, Location, LongLived, Match, MoveReason,
-    Outcome, OutcomeEnd, Place, PlaceId, PlacementTable, Policy, Price, RecordBatch, SameSite,
-    Service, ServiceId, SessionActivity, SessionKey, SessionSource, StateSpec, TableDraft,
-    TableFault, TrafficLimits, UndoneReason, UpstreamProtocol, Version, Zone, ZoneId, ZoneSample,
-    chunk, envelope,
+    Home, Hooks, Incarnation, Intake, KeyPattern, KeySecret, KeySource, Location, LongLived, Match,
+    MoveReason, Outcome, OutcomeEnd, Place, PlaceId, PlacementTable, Policy, Price, RecordBatch,
+    Redis, RedisUrl, SameSite, Service, ServiceId, SessionActivity, SessionKey, SessionSource,
+    StateSpec, TableDraft, TableFault, TrafficLimits, UndoneReason, UpstreamProtocol, Version,
+    Zone, ZoneId, ZoneSample, chunk, envelope,
     link::{LinkFault, LinkFrame, Open, Payload},
     message::{Activated, Chunk, FromProxy, GateHello, Hello, NackReason, ToProxy},
 };
@@ -169,6 +169,25 @@ fn change() -> Delta {
 #[test]
 fn a_table_comes_back_as_it_went() {
     let table = table();
+    assert_eq!(PlacementTable::decode(&table.encode()), Ok(table));
+}
+
+#[test]
+fn a_service_in_redis_comes_back_as_it_went() {
+    let mut facts = facts();
+    let server = |text| RedisUrl::parse(text).expect("an address");
+    facts.services[0].state = StateSpec::Redis(Redis {
+        servers: vec![
+            (ZoneId(0), server("redis://10.1.0.5")),
+            (ZoneId(1), server("rediss://shop@10.2.0.5:6380/1")),
+            (ZoneId(2), server("redis://[::1]:7000")),
+        ],
+        keys: vec![KeyPattern::parse("cart:{id}:*").expect("a pattern")],
+        timeout_ms: 500,
+        state_bytes_max: 1 << 20,
+    });
+    let draft = TableDraft::first(Version { term: 1, n: 1 }, facts, 1_700_000_000_000);
+    let table = draft.seal().expect("no faults");
     assert_eq!(PlacementTable::decode(&table.encode()), Ok(table));
 }
 

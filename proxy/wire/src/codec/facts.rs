@@ -9,6 +9,7 @@ use crate::{
     },
     policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy},
     proto::{self, key_source, state},
+    redis::{KeyPattern, REDIS_KEYS_MAX, Redis, RedisUrl},
     service::{
         CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service,
         SessionSource, StateSpec, TrafficLimits,
@@ -289,7 +290,38 @@ fn state_to_proto(spec: &StateSpec) -> state::Kind {
             timeout_ms: hooks.timeout_ms,
             state_bytes_max: hooks.state_bytes_max,
         }),
+        StateSpec::Redis(redis) => state::Kind::Redis(proto::Redis {
+            servers: redis
+                .servers
+                .iter()
+                .map(|(zone, url)| proto::redis::Server {
+                    zone: zone.0.into(),
+                    url: url.to_string(),
+                })
+                .collect(),
+            keys: redis.keys.iter().map(|key| key.text().to_owned()).collect(),
+            timeout_ms: redis.timeout_ms,
+            state_bytes_max: redis.state_bytes_max,
+        }),
     }
+}
+
+fn redis_from(message: proto::Redis) -> Result<Redis, InvalidField> {
+    let server = |server: proto::redis::Server| {
+        let url = RedisUrl::parse(&text("redis.url", server.url, PATH_BYTES_MAX)?);
+        let url = url.map_err(|fault| invalid("redis.url", fault.problem))?;
+        Ok((zone("redis.zone", server.zone)?, url))
+    };
+    let servers = bounded("redis.servers", message.servers, ZONES_MAX)?;
+    let keys = bounded("redis.keys", message.keys, REDIS_KEYS_MAX)?;
+    let key =
+        |key: String| KeyPattern::parse(&key).map_err(|fault| invalid("redis.keys", fault.problem));
+    Ok(Redis {
+        servers: servers.into_iter().map(server).collect::<Result<_, _>>()?,
+        keys: keys.into_iter().map(key).collect::<Result<_, _>>()?,
+        timeout_ms: message.timeout_ms,
+        state_bytes_max: message.state_bytes_max,
+    })
 }
 
 fn state_from(message: Option<proto::State>) -> Result<StateSpec, InvalidField> {
@@ -301,6 +333,7 @@ fn state_from(message: Option<proto::State>) -> Result<StateSpec, InvalidField> 
             timeout_ms: hooks.timeout_ms,
             state_bytes_max: hooks.state_bytes_max,
         }),
+        state::Kind::Redis(redis) => StateSpec::Redis(redis_from(redis)?),
     })
 }
 

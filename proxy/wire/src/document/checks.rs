@@ -38,6 +38,11 @@ impl<'a> Scope<'a> {
         self.zones
     }
 
+    /// The names of the zones, in order.
+    pub(super) fn zone_names(&self) -> impl Iterator<Item = &'a str> {
+        self.names.iter().copied()
+    }
+
     /// The zone that a key names. Without any zones there is one fault already, not one per key.
     pub(super) fn zone(&self, entry: &Named<'_>) -> Option<ZoneId> {
         let found = self.ids.get(entry.key).copied();

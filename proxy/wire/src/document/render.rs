@@ -129,7 +129,7 @@ fn service(service: &Service, zones: &[Zone]) -> Node {
                 ("idle", millis(session.idle_ms)),
             ]),
         ),
-        ("state", state(&service.state)),
+        ("state", state(&service.state, zones)),
         ("long_lived", word(&LONG_LIVED, &service.long_lived)),
     ];
     if !service.endpoints.is_empty() {
@@ -174,7 +174,7 @@ fn key_source(source: &KeySource) -> Node {
     }
 }
 
-fn state(state: &StateSpec) -> Node {
+fn state(state: &StateSpec, zones: &[Zone]) -> Node {
     match state {
         StateSpec::Stateless => Node::text("stateless"),
         StateSpec::Memory => Node::text("memory"),
@@ -186,6 +186,18 @@ fn state(state: &StateSpec) -> Node {
                 ("max", bytes(hooks.state_bytes_max)),
             ]),
         )]),
+        StateSpec::Redis(redis) => Node::map([
+            (
+                "redis",
+                Node::map(redis.servers.iter().filter_map(|(zone, url)| {
+                    let zone = zones.get(zone.index())?;
+                    Some((zone.name.as_str(), Node::text(url.to_string())))
+                })),
+            ),
+            ("keys", Node::list(redis.keys.iter().map(|key| Node::text(key.text())))),
+            ("timeout", millis(redis.timeout_ms)),
+            ("state_max", bytes(redis.state_bytes_max)),
+        ]),
     }
 }
 

@@ -5,6 +5,7 @@ use super::read::Reader;
 use super::zones::narrow;
 use super::{sources, syntax, zones};
 use crate::ids::{ZONES_MAX, ZoneId};
+use crate::redis::{KeyPattern, REDIS_KEYS_MAX, Redis, RedisUrl};
 use crate::service::{HealthCheck, Hooks, LongLived, Service, StateSpec, TrafficLimits};
 use crate::zone::Endpoint;
 
@@ -42,8 +43,9 @@ pub(super) fn service(
         );
         let state = map.required(
             "state",
-            "say where session state lives: `stateless`, `memory` or {hooks: {path: ...}}",
-            state,
+            "say where session state lives: `stateless`, `memory`, {hooks: {path: ...}} or \
+             {redis: {...}, keys: [...]}",
+            |reader| state(reader, scope),
         );
         let long_lived = map.or("long_lived", LongLived::default(), |r| r.word(&LONG_LIVED));
         let endpoints = map.or("endpoints", Vec::new(), |r| endpoints(r, scope));
@@ -63,13 +65,21 @@ pub(super) fn service(
     })
 }
 
-fn state(reader: &Reader<'_>) -> Option<StateSpec> {
-    let (kind, inner) = reader.choice(&["stateless", "memory", "hooks"])?;
+fn state(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<StateSpec> {
+    if reader.child("redis").is_some() {
+        return redis(reader, scope).map(StateSpec::Redis);
+    }
+    let (kind, inner) = reader.choice(&["stateless", "memory", "hooks", "redis"])?;
     match (kind, inner) {
         ("hooks", None) => Some(StateSpec::Hooks(Hooks::default())),
         ("hooks", Some(inner)) => hooks(&inner).map(StateSpec::Hooks),
         (_, Some(inner)) => {
             inner.fault(format!("`{kind}` takes no settings"), format!("write `state: {kind}`"));
+            None
+        }
+        ("redis", _) => {
+            let remedy = "write {redis: {paris: \"redis://10.1.0.5\"}, keys: [\"sess:{id}\"]}";
+            reader.fault("names no servers and no keys", remedy);
             None
         }
         ("memory", None) => Some(StateSpec::Memory),
@@ -86,6 +96,67 @@ fn hooks(reader: &Reader<'_>) -> Option<Hooks> {
             state_bytes_max: map.or("max", state_bytes_max, |r| r.bytes(1..=STATE_BYTES_MAX)),
         })
     })
+}
+
+fn redis(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<Redis> {
+    let usual = Hooks::default();
+    reader.map(|map| {
+        let servers = map.required("redis", "name a server for each zone", |reader| {
+            redis_servers(reader, scope)
+        });
+        let remedy = "say which keys are a session's: `keys: [\"sess:{id}\"]`";
+        let keys = map.required("keys", remedy, redis_keys);
+        let timeout_ms = map.or("timeout", usual.timeout_ms, timeout);
+        let bytes = |r: &Reader<'_>| r.bytes(1..=STATE_BYTES_MAX);
+        let state_bytes_max = map.or("state_max", usual.state_bytes_max, bytes);
+        Some(Redis { servers: servers?, keys: keys?, timeout_ms, state_bytes_max })
+    })
+}
+
+fn redis_servers(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<Vec<(ZoneId, RedisUrl)>> {
+    let mut servers: Vec<(ZoneId, RedisUrl)> = Vec::new();
+    for entry in reader.named(ZONES_MAX)? {
+        let zone = scope.zone(&entry);
+        let text = entry.value.text();
+        // An address with a password in it must not be shown again by the fault that refuses it.
+        let secret = text.is_some_and(|text| text.contains('@'));
+        let value = if secret { entry.value.concealed() } else { entry.value };
+        let url = text.map(RedisUrl::parse);
+        if let Some(Err(fault)) = &url {
+            value.fault(fault.problem, fault.remedy);
+        }
+        if let (Some(zone), Some(Ok(url))) = (zone, url) {
+            if servers.iter().any(|(_, other)| *other == url) {
+                let remedy = "give every zone a server, or a database, of its own";
+                value.fault("is the server of another zone too", remedy);
+            }
+            servers.push((zone, url));
+        }
+    }
+    let lacking = scope.zone_names().find(|name| reader.child(name).is_none());
+    if let Some(name) = lacking {
+        let problem = format!("names no server for the zone `{name}`");
+        reader.fault(problem, format!("add `{name}: \"redis://10.1.0.5:6379\"`"));
+    }
+    servers.sort_by_key(|(zone, _)| *zone);
+    Some(servers)
+}
+
+fn redis_keys(reader: &Reader<'_>) -> Option<Vec<KeyPattern>> {
+    let mut seen = Vec::new();
+    let keys = reader.list(REDIS_KEYS_MAX, |item| {
+        let pattern = KeyPattern::parse(item.text()?);
+        match &pattern {
+            Err(fault) => item.fault(fault.problem, fault.remedy),
+            Ok(pattern) if seen.contains(pattern) => item.fault("is listed twice", "keep one"),
+            Ok(pattern) => seen.push(pattern.clone()),
+        }
+        pattern.ok()
+    });
+    if reader.is_empty_list() {
+        reader.fault("names no keys", "list one, such as `sess:{id}`");
+    }
+    keys
 }
 
 fn endpoints(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<Vec<(ZoneId, Vec<Endpoint>)>> {

@@ -167,7 +167,7 @@ pub(super) fn matched_host(reader: &Reader<'_>) -> Option<String> {
 }
 
 /// A DNS name, an IPv4 address, or an IPv6 address in brackets.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     if let Some(inner) = text.strip_prefix('[') {
         return inner.strip_suffix(']').is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
     }

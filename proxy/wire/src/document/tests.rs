@@ -9,6 +9,7 @@ use super::tree::{Node, Value};
 use super::{Document, FAULTS_MAX, Faults, parse_node, read};
 use crate::ids::ZoneId;
 use crate::policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy};
+use crate::redis::{KeyPattern, Redis, RedisUrl};
 use crate::service::{
     CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service, SessionSource,
     StateSpec, TrafficLimits,
@@ -297,6 +298,68 @@ fn a_large_document_is_within_the_budgets() {
     assert_eq!(Document::parse(&json).unwrap_or_else(|f| panic!("{f}")), document);
 }
 
+fn redis_with(state: &str) -> String {
+    let zones = "zones: [{name: a, endpoints: [h:1]}, {name: b, endpoints: [h:2]}]\n";
+    format!(
+        "{zones}services:\n  - name: shop\n    session: {{from: [cookie]}}\n    state: {state}\n"
+    )
+}
+
+#[test]
+fn a_service_may_keep_its_state_in_redis() {
+    let sound = redis_with(
+        "{redis: {b: \"rediss://shop@r2:6380/1\", a: \"redis://r1\"}, \
+         keys: [\"sess:{id}\", \"cart:{id}:*\"], timeout: 1s, state_max: 1MiB}",
+    );
+    let document = Document::parse(&sound).unwrap_or_else(|f| panic!("{f}"));
+    let StateSpec::Redis(redis) = &document.services[0].state else { panic!("not Redis") };
+    let zones: Vec<_> = redis.servers.iter().map(|(zone, url)| (zone.0, url.address())).collect();
+    assert_eq!(zones, [(0, "r1:6379".to_owned()), (1, "r2:6380".to_owned())]);
+    assert_eq!((redis.timeout_ms, redis.state_bytes_max), (1_000, 1 << 20));
+    let keys: Vec<_> = redis.keys.iter().map(crate::KeyPattern::text).collect();
+    assert_eq!(keys, ["sess:{id}", "cart:{id}:*"]);
+}
+
+#[test]
+fn faults_of_redis_name_what_to_write_and_never_a_password() {
+    let both = "redis: {a: \"redis://r1\", b: \"redis://r2\"}";
+    for (state, path, problem) in [
+        ("redis".to_owned(), "services[0].state", "names no servers and no keys"),
+        (format!("{{{both}}}"), "services[0].state", "`keys` is missing"),
+        (format!("{{{both}, keys: []}}"), "services[0].state.keys", "names no keys"),
+        (
+            format!("{{{both}, keys: [sess]}}"),
+            "services[0].state.keys[0]",
+            "has no `{id}`, so it would name keys of every session",
+        ),
+        (
+            format!("{{{both}, keys: [\"s:{{id}}\", \"s:{{id}}\"]}}"),
+            "services[0].state.keys[1]",
+            "is listed twice",
+        ),
+        (
+            "{redis: {a: \"redis://r1\"}, keys: [\"s:{id}\"]}".to_owned(),
+            "services[0].state.redis",
+            "names no server for the zone `b`",
+        ),
+        (
+            "{redis: {a: \"redis://r1\", b: \"redis://r1:6379/0\"}, keys: [\"s:{id}\"]}".to_owned(),
+            "services[0].state.redis.b",
+            "is the server of another zone too",
+        ),
+        (
+            "{redis: {a: \"redis://r1\", b: \"redis://u:hush@r2\"}, keys: [\"s:{id}\"]}".to_owned(),
+            "services[0].state.redis.b",
+            "carries a password, and this document is read by many",
+        ),
+    ] {
+        let faults = faults(&redis_with(&state));
+        let found = faults.list().iter().any(|f| f.path == path && f.problem == problem);
+        assert!(found, "{state}: {faults}");
+        assert!(!faults.render("the document").contains("hush"), "{faults}");
+    }
+}
+
 // --- Round trips of arbitrary documents ---
 
 fn name() -> impl Strategy<Value = String> {
@@ -407,10 +470,24 @@ fn state() -> impl Strategy<Value = StateSpec> {
     let hooks = ("/[a-z%]{0,10}", 1_u32..=86_400_000, 1..=1_u64 << 40).prop_map(
         |(path, timeout_ms, state_bytes_max)| Hooks { path, timeout_ms, state_bytes_max },
     );
+    let url = (any::<bool>(), prop::option::of("[a-z]{1,5}"), "[a-z]{1,5}", 1_u16.., any::<u16>());
+    let url = url.prop_map(|(tls, user, host, port, db)| RedisUrl { tls, user, host, port, db });
+    let key = "[a-z\\[\\]?'\"#]{0,4}\\{id\\}[*:a-z]{0,4}";
+    let bounds = (1_u32..=86_400_000, 1..=1_u64 << 40);
+    // A server for every zone there may be; `document` keeps those of zones that are there.
+    let redis = (prop::collection::vec(url, 5), prop::collection::hash_set(key, 1..4), bounds)
+        .prop_filter("apart", |(urls, ..)| (0..5).all(|n| !urls[..n].contains(&urls[n])))
+        .prop_map(|(urls, keys, (timeout_ms, state_bytes_max))| Redis {
+            servers: (0..).map(ZoneId).zip(urls).collect(),
+            keys: keys.iter().map(|key| KeyPattern::parse(key).expect("sound")).collect(),
+            timeout_ms,
+            state_bytes_max,
+        });
     prop_oneof![
         Just(StateSpec::Stateless),
         Just(StateSpec::Memory),
-        hooks.prop_map(StateSpec::Hooks)
+        hooks.prop_map(StateSpec::Hooks),
+        redis.prop_map(StateSpec::Redis)
     ]
 }
 
@@ -516,6 +593,9 @@ fn document() -> impl Strategy<Value = Document> {
                 .map(|(zone, list)| (ZoneId(zone.0 % count), list))
                 .collect();
             service.endpoints = own.into_iter().collect();
+            if let StateSpec::Redis(redis) = &mut service.state {
+                redis.servers.truncate(zones.len());
+            }
         }
         let places = places.into_iter().map(|(name, rtt)| Place {
             name: name.trim().to_owned(),

@@ -1,0 +1,106 @@
+//! A real Redis server of a test's own: on a free port, in a directory of its own, gone at the end.
+//! Needs nothing of this crate, so that other test programs may take it in by path.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// Longest wait for a server to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct RedisServer {
+    pub(crate) port: u16,
+    pub(crate) dir: TempDir,
+    args: Vec<String>,
+    child: Option<Child>,
+}
+
+/// Whether there is a server to start. In CI there must be one; elsewhere its lack is told.
+pub(crate) fn installed() -> bool {
+    let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+    if found.is_ok_and(|status| status.success()) {
+        return true;
+    }
+    assert!(std::env::var_os("CI").is_none(), "redis-server is not installed, and this is CI");
+    println!("SKIPPED: redis-server is not installed");
+    false
+}
+
+/// A port that nothing listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl RedisServer {
+    /// Starts one that keeps nothing on disk; the arguments add to that or override it.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut server = Self { port: free_port(), dir, args, child: None };
+        server.run();
+        server
+    }
+
+    /// Starts it again, on the same port and directory.
+    pub(crate) fn run(&mut self) {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--loglevel", "warning", "--dir"]).arg(self.dir.path());
+        command.args(&self.args).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+        let begun = Instant::now();
+        while !self.answers() {
+            assert!(begun.elapsed() < PATIENCE, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether it answers at all; a refusal is an answer, reading its data from disk is none.
+    fn answers(&self) -> bool {
+        use std::io::{Read as _, Write as _};
+        let Ok(mut socket) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else {
+            return false;
+        };
+        let mut answer = [0; 8];
+        let asked = socket.write_all(b"PING\r\n").and_then(|()| socket.read(&mut answer));
+        asked.is_ok_and(|read| read > 0) && !answer.starts_with(b"-LOADING")
+    }
+
+    /// Kills it at once.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Stops it where it stands; connections stay open.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Its address, as a document has it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
