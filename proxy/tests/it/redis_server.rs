@@ -2,15 +2,12 @@
 //! Needs nothing of this crate, so that other test programs may take it in by path.
 
 use std::{
+    io::{BufRead as _, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
-
-/// Longest wait for a server to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct RedisServer {
     pub(crate) port: u16,
@@ -49,25 +46,20 @@ impl RedisServer {
     pub(crate) fn run(&mut self) {
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
-        command.args(["--save", "", "--loglevel", "warning", "--dir"]).arg(self.dir.path());
-        command.args(&self.args).stdout(Stdio::null()).stderr(Stdio::null());
-        self.child = Some(command.spawn().unwrap());
-        let begun = Instant::now();
-        while !self.answers() {
-            assert!(begun.elapsed() < PATIENCE, "redis-server does not answer");
-            std::thread::sleep(Duration::from_millis(10));
+        command.args(["--save", "", "--loglevel", "notice", "--dir"]).arg(self.dir.path());
+        command.args(&self.args).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        self.child = Some(child);
+        // Said once all ports are bound and all data is read; a server that cannot start says why.
+        let mut last = String::new();
+        for line in said.lines().map_while(Result::ok) {
+            if line.contains("Ready to accept connections") {
+                return;
+            }
+            last = line;
         }
-    }
-
-    /// Whether it answers at all; a refusal is an answer, reading its data from disk is none.
-    fn answers(&self) -> bool {
-        use std::io::{Read as _, Write as _};
-        let Ok(mut socket) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else {
-            return false;
-        };
-        let mut answer = [0; 8];
-        let asked = socket.write_all(b"PING\r\n").and_then(|()| socket.read(&mut answer));
-        asked.is_ok_and(|read| read > 0) && !answer.starts_with(b"-LOADING")
+        panic!("redis-server does not start: {last}");
     }
 
     /// Kills it at once.
