@@ -1,5 +1,5 @@
-//! Redis servers that do not do as asked: each has a stated fault that names the server, and nothing
-//! is half done.
+//! Redis servers that do not do as asked: each has a stated fault that names the server, and
+//! nothing is half done. Also what the documentation says of rights and fences.
 
 use std::{io::Write as _, path::Path};
 
