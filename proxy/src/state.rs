@@ -1,6 +1,6 @@
 //! Session state, as the handoff sees it: exported from one zone, staged in another, fenced by
-//! epoch, released. Three stores ship: the app's own hooks over HTTP, Redis, and a memory store for demos;
-//! what a fault means for the handoff is decided here, once for both.
+//! epoch, released. Three stores ship: the app's own hooks over HTTP, Redis, and a memory store for
+//! demos; what a fault means for the handoff is decided here, once for all.
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,5 +1,5 @@
-//! State in Redis or Valkey: any number of keys a session, found by the service's patterns and moved
-//! as DUMP gives them. What the store promises, and the app's side of it, is in docs/STATE.md.
+//! State in Redis or Valkey: any number of keys a session, found by the service's patterns and
+//! moved as DUMP gives them. docs/STATE.md says what is promised, and what the app does for it.
 //!
 //!   source: DUMP rounds, changed keys by tracking ──► target: RESTORE under `homing:staged:`
 //!           release: UNLINK                            fence: RENAME, all or nothing

@@ -2,6 +2,20 @@
 //! the new home's server, the old one is let go of, and a server that refuses leaves the session at
 //! home with its reason told.
 
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,14 +26,24 @@ use crate::{
 
 const ZONES: [&str; 2] = ["lisbon", "oslo"];
 
-async fn start(servers: &[RedisServer; 2]) -> Whole {
+/// The whole proxy over two servers; before these apps, if any, instead of notebooks.
+async fn start(servers: &[RedisServer; 2], apps: Option<&[SocketAddr]>) -> Whole {
     let hooks = "{ hooks: { timeout: 400ms, max: 64KiB } }";
     let [lisbon, oslo] = servers.each_ref().map(RedisServer::url);
     let state = format!(
         "{{ redis: {{ lisbon: \"{lisbon}\", oslo: \"{oslo}\" }}, \
          keys: [\"sess:{{id}}\", \"cart:{{id}}:*\"], timeout: 1s, state_max: 64KiB }}"
     );
-    Whole::start_edited(&ZONES, BRISK, |text| text.replace(hooks, &state)).await
+    let edit = |text: String| {
+        let mut text = text.replace(hooks, &state);
+        for (zone, app) in ZONES.iter().zip(apps.unwrap_or_default()) {
+            let (before, rest) = text.split_once(&format!("name: {zone}, endpoints: [")).unwrap();
+            let (_, after) = rest.split_once(']').unwrap();
+            text = format!("{before}name: {zone}, endpoints: [\"{app}\"]{after}");
+        }
+        text
+    };
+    Whole::start_edited(&ZONES, BRISK, edit).await
 }
 
 /// A session with state at its home: its key and the indices of its home and of the other zone.
@@ -40,7 +64,7 @@ async fn a_moved_session_finds_its_keys_at_its_new_home() {
         return;
     }
     let servers = [RedisServer::start(&[]), RedisServer::start(&[])];
-    let whole = start(&servers).await;
+    let whole = start(&servers, None).await;
     let (session, home, to) = settle(&whole, &servers).await;
     let (source, target) = (connect(&servers[home]).await, connect(&servers[to]).await);
     let mut before = held(&source).await;
@@ -69,6 +93,96 @@ async fn a_moved_session_finds_its_keys_at_its_new_home() {
     assert_eq!(back, after);
 }
 
+/// A zone's app that keeps a list per session in its zone's Redis: a POST adds its body and is
+/// answered once Redis has it, every request is told the list.
+async fn lists(redis: MultiplexedConnection) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let redis = redis.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| answer(request, redis.clone()));
+                let http = hyper::server::conn::http1::Builder::new();
+                let _ = http.serve_connection(TokioIo::new(socket), service).await;
+            });
+        }
+    });
+    address
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    mut redis: MultiplexedConnection,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let session = head.headers["homing-session"].to_str().unwrap();
+    let zone = head.headers["homing-zone"].to_str().unwrap();
+    let key = format!("cart:{session}:list");
+    let body = body.collect().await.unwrap().to_bytes();
+    if head.method == "POST" {
+        redis::cmd("RPUSH").arg(&key).arg(&body[..]).query_async::<()>(&mut redis).await.unwrap();
+    }
+    let mut list = redis::cmd("LRANGE");
+    let lines: Vec<String> = list.arg(&key).arg(0).arg(-1).query_async(&mut redis).await.unwrap();
+    let told = json!({ "zone": zone, "session": session, "lines": lines });
+    Ok(Response::new(Full::from(told.to_string())))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_answered_write_is_lost_or_doubled_while_its_session_moves_to_and_fro() {
+    if !installed() {
+        return;
+    }
+    let servers = [RedisServer::start(&[]), RedisServer::start(&[])];
+    let mut apps = Vec::new();
+    for server in &servers {
+        apps.push(lists(connect(server).await).await);
+    }
+    let whole = Arc::new(start(&servers, Some(&apps)).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for user in 0..4 {
+        let (whole, stop) = (Arc::clone(&whole), Arc::clone(&stop));
+        writers.push(tokio::spawn(async move {
+            let user = format!("user-{user}");
+            let mut written = 0;
+            while !stop.load(SeqCst) {
+                let told = whole.write(&user, &written.to_string()).await;
+                assert_eq!(told.status, 200, "{user} {written}: {told:?}");
+                written += 1;
+            }
+            (user, written)
+        }));
+    }
+    let mut completed = 0;
+    for round in 0..8 {
+        let mut directives = Vec::new();
+        for user in 0..4 {
+            let told = whole.read(&format!("user-{user}")).await;
+            let to = ZONES[(user + round) % 2];
+            if told["zone"] != to {
+                directives.push(whole.move_to(told["session"].as_str().unwrap(), to).await);
+            }
+        }
+        for directive in directives {
+            let outcome = whole.outcome(directive).await;
+            assert_eq!(outcome["outcome"], "completed", "{outcome}");
+            completed += 1;
+        }
+    }
+    stop.store(true, SeqCst);
+    assert!(completed >= 20, "{completed}");
+    for writer in writers {
+        let (user, written) = writer.await.unwrap();
+        let lines: Vec<String> = (0..written).map(|n: i32| n.to_string()).collect();
+        let told = whole.read(&user).await;
+        assert_eq!(told["lines"], json!(lines), "{user}");
+        assert!(written > 20, "{user} wrote {written} times only");
+    }
+}
+
 /// Moves a session that cannot be moved, and tells why it says it was not.
 async fn undone(whole: &Whole, session: &str, home: usize, to: usize) -> Value {
     let directive = whole.move_to(session, ZONES[to]).await;
@@ -90,7 +204,7 @@ async fn a_session_whose_servers_refuse_lives_on_at_home_and_why_names_the_cause
     }
     let nowhere = free_port().to_string();
     let servers = [RedisServer::start(&[]), RedisServer::start(&[])];
-    let whole = start(&servers).await;
+    let whole = start(&servers, None).await;
     let (session, home, to) = settle(&whole, &servers).await;
     let (source, target) = (connect(&servers[home]).await, connect(&servers[to]).await);
     let kept = held(&source).await;

@@ -421,7 +421,7 @@ async fn a_state_over_the_bound_is_told_and_not_read() {
     let key = format!("sess:{KEY}");
     let noise = noise(20_000);
     redis::cmd("SET").arg(key).arg(noise).query_async::<()>(&mut source).await.unwrap();
-    let fault = small.export(&SOURCE, KEY, 0).await.err().expect("too large");
+    let fault = small.export(&SOURCE, KEY, 0).await.unwrap_err();
     assert_eq!(fault.undone(), homing_wire::UndoneReason::StateTooLarge, "{fault}");
     assert_eq!(small.export(&TARGET, KEY, 0).await, Ok(None));
 }

@@ -1,6 +1,6 @@
 //! What runs inside Redis, in Lua: a script is the only thing there that reads before it writes and
-//! still is whole or not at all. Every script may run twice, as when its answer was lost. None walks
-//! the keyspace, and none is handed more than one part of a copy.
+//! still is whole or not at all. Every script may run twice, as when its answer was lost. None
+//! walks the keyspace, and none is handed more than one part of a copy.
 
 use std::sync::LazyLock;
 
