@@ -149,15 +149,23 @@ impl Control {
             reason: MoveReason::Operator,
             cut: if turn.dice.chance(300) { Cut::Now } else { Cut::IdleGap },
         };
-        let lives = Lives { by_zone: &self.live, heir: None };
+        let heir = self.lives().heir;
+        let lives = Lives { by_zone: &self.live, heir };
         if self.authority.prepare(wanted, lives, turn.now_ms).is_ok() {
             turn.tally.prepared += 1;
         }
         self.pump(turn);
     }
 
+    /// Every zone has a replica, if only an empty one: a dead zone's session is served elsewhere.
+    fn lives(&self) -> Lives<'_> {
+        let heir = self.live.iter().position(Option::is_some).map(|zone| ZoneId(zone as u8));
+        Lives { by_zone: &self.live, heir }
+    }
+
     fn tell(&mut self, event: Event, turn: &mut Turn<'_>) {
-        self.authority.handle(event, Lives { by_zone: &self.live, heir: None }, turn.now_ms);
+        let heir = self.lives().heir;
+        self.authority.handle(event, Lives { by_zone: &self.live, heir }, turn.now_ms);
         self.pump(turn);
     }
 

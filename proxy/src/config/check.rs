@@ -73,7 +73,7 @@ fn check(raw: &Raw, document: Option<&Document>, top: &mut MapReader<'_>) {
     if top.find("listen").is_some_and(|listen| listen.is_empty_list()) {
         top.itself().fault("there is nothing to listen on", "name at least one address");
     }
-    fleet::check(raw.role, top);
+    fleet::check(raw.role, &raw.secrets, top);
     let control = raw.control.as_ref().map_or("", |control| control.url.as_str());
     if control.starts_with("https:") && raw.identity.is_none() {
         top.itself().fault(

@@ -8,7 +8,7 @@ use homing_wire::{
     limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX},
 };
 
-use super::raw::read_address;
+use super::{SecretMaterial, raw::read_address};
 
 /// What a process is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn read_told(reader: &Reader<'_>) -> Option<String> {
 }
 
 /// What concerns the role and the rest of the file together.
-pub(super) fn check(role: Role, top: &mut MapReader<'_>) {
+pub(super) fn check(role: Role, secrets: &SecretMaterial, top: &mut MapReader<'_>) {
     let guards = matches!(role, Role::Gate | Role::Both);
     match (guards, top.find("gate")) {
         (true, None) => top.itself().fault(
@@ -98,6 +98,16 @@ pub(super) fn check(role: Role, top: &mut MapReader<'_>) {
     }
     if role == Role::Solo {
         return;
+    }
+    // What is drawn up at the first start differs from edge to edge, and with it whose session a
+    // request belongs to.
+    let stated = secrets.session_key.is_some() && !secrets.cookies.is_empty();
+    if role != Role::Gate && !stated {
+        top.itself().fault(
+            "edges must agree on the keys of sessions and cookies, and they are not stated",
+            "write `secrets: {session_key: {file: session.key}, cookies: [{file: cookie.key}]}` \
+             with the same files at every edge",
+        );
     }
     for (key, why) in [
         ("control", "zones, leases and directives come from control: write `control: {url: ...}`"),

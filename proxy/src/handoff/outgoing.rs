@@ -185,7 +185,10 @@ impl<'a> Outgoing<'a> {
 
     fn heard(&mut self, heard: Heard) {
         match heard {
-            Heard::Open(rtt) => self.rtt = rtt,
+            Heard::Open(rtt) => {
+                self.rtt = rtt;
+                self.source.link_is(u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX));
+            }
             Heard::Lost(detail) => {
                 self.talk = None;
                 self.note(UndoneReason::TargetUnavailable, detail);

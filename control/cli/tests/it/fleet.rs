@@ -38,11 +38,13 @@ impl Fleet {
             ),
         );
         let link = format!("control: {{ url: \"http://127.0.0.1:{}\" }}\n", ports[1]);
+        file("secret", "0123456789abcdef0123456789abcdef".to_owned());
         let edge_file = file(
             "edge.yaml",
             format!(
                 "name: edge-1\nrole: edge\nlisten: [{{ address: \"127.0.0.1:{}\" }}]\n\
-                 admin: {{ address: \"127.0.0.1:{}\" }}\nstate_dir: edge-state\n{link}{}",
+                 admin: {{ address: \"127.0.0.1:{}\" }}\nstate_dir: edge-state\nsecrets: {{ \
+                 session_key: {{ file: secret }}, cookies: [{{ file: secret }}] }}\n{link}{}",
                 ports[2],
                 ports[3],
                 identity("edge-1")

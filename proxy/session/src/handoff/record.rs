@@ -94,7 +94,7 @@ pub enum Event {
 pub struct Lives<'a> {
     /// The live life of each zone's gate, by zone index.
     pub by_zone: &'a [Option<Incarnation>],
-    /// The zone that should take a session whose own zone has no live gate.
+    /// The zone that has a replica of the session and takes it if its own zone has no live gate.
     pub heir: Option<ZoneId>,
 }
 
@@ -105,11 +105,11 @@ impl Lives<'_> {
         self.by_zone.get(zone.index()).copied().flatten()
     }
 
-    /// Who takes a session from a dead life in `last`: the zone's next life, which may find the
-    /// state in the zone's store; else the heir; else any.
+    /// Who takes a session from a dead life in `last`: the zone's next life, which finds the state
+    /// in the zone's store; else the heir, which has a replica. Nobody else: a gate is sooner back
+    /// than a state that was left behind.
     fn successor(&self, last: ZoneId) -> Option<(ZoneId, Incarnation)> {
-        let any = (0..=u8::MAX).map(ZoneId).take(self.by_zone.len());
-        let mut wanted = [Some(last), self.heir].into_iter().flatten().chain(any);
+        let mut wanted = [Some(last), self.heir].into_iter().flatten();
         wanted.find_map(|zone| Some((zone, self.live(zone)?)))
     }
 }

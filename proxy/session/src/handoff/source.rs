@@ -103,6 +103,11 @@ impl Source {
         self.phase == Phase::Over && self.actions.is_empty()
     }
 
+    /// The round trip to the target, once it is known: it is no sign of a slow copy.
+    pub fn link_is(&mut self, rtt_ms: u32) {
+        self.limits.link_rtt_ms = rtt_ms;
+    }
+
     /// When to call [`Self::handle`] with [`Event::Wake`].
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
@@ -203,7 +208,8 @@ impl Source {
         let shrinks = self.last_bytes == 0 || copy.bytes * 10 <= self.last_bytes * 8;
         self.last_bytes = copy.bytes;
         self.last_took_ms = took_ms;
-        let near = took_ms <= NEAR_MS;
+        // A delta without bytes is as near as a copy can be, however slow the store is.
+        let near = took_ms <= NEAR_MS || (copy.since != 0 && copy.bytes == 0);
         if near || !shrinks || self.figures.rounds >= self.limits.cut.rounds_max {
             self.wait_for_gap(now_ms);
         } else {

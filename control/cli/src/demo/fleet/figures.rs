@@ -118,8 +118,6 @@ async fn hand_over(
         let zone = read.and_then(|(zone, _)| ZONES.iter().position(|name| *name == zone));
         homes.insert(user.user.clone(), zone.unwrap_or(0));
     }
-    let mut ended = BTreeMap::new();
-    let mut cursor = mover::outcomes(&stage.control, 0, &mut BTreeMap::new()).await?;
     let mut ours: BTreeMap<u64, usize> = BTreeMap::new();
     let (mut next, mut done) = (0, Vec::new());
     let mut last = Instant::now();
@@ -139,12 +137,9 @@ async fn hand_over(
                 None => break,
             }
         }
-        cursor = mover::outcomes(&stage.control, cursor, &mut ended).await?;
-        let over: Vec<u64> = ours.keys().copied().filter(|id| is_told(&ended, *id)).collect();
-        for id in over {
-            let (Some(turn), Some(moved)) = (ours.remove(&id), ended.get(&id).cloned()) else {
-                continue;
-            };
+        for id in ours.keys().copied().collect::<Vec<_>>() {
+            let Some(moved) = mover::ended(&stage.control, id).await? else { continue };
+            let Some(turn) = ours.remove(&id) else { continue };
             let user = &users[turn % users.len()].user;
             if let (Some(zone), None) = (ZONES.iter().position(|z| *z == moved.to), &moved.why) {
                 homes.insert(user.clone(), zone);
@@ -155,14 +150,10 @@ async fn hand_over(
         if last.elapsed() > LONGEST {
             return Err(Trouble::failure("handoffs do not get on"));
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        // Control's API has a bound on requests a second.
+        tokio::time::sleep(Duration::from_millis(40)).await;
     }
     Ok(done)
-}
-
-/// Whether an outcome is there with what was measured: the end comes a little before the figures.
-fn is_told(ended: &BTreeMap<u64, Moved>, id: u64) -> bool {
-    ended.get(&id).is_some_and(|moved| moved.figures.is_some() || moved.why.is_some())
 }
 
 fn row(ended: &[Moved]) -> Row {

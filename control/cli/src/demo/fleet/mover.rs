@@ -52,6 +52,16 @@ pub async fn ask(control: &Rest, session: &str, to: &str) -> Result<Option<u64>,
     Ok(reply.json()?["directive"].as_u64())
 }
 
+/// How a directive ended, with what was measured; `None` while that is not known.
+///
+/// # Errors
+/// Control does not answer.
+pub async fn ended(control: &Rest, directive: u64) -> Result<Option<Moved>, Trouble> {
+    let told = control.get_json(&format!("/v1/directives/{directive}")).await?;
+    let moved = moved(&told);
+    Ok((moved.figures.is_some() || moved.why.is_some()).then_some(moved))
+}
+
 /// What became of directives from a cursor on; the next cursor.
 ///
 /// # Errors

@@ -146,6 +146,10 @@ impl Building {
             force: false,
             quiet: true,
         })?;
+        // One user is one session, whichever edge is asked.
+        for name in ["session.key", "cookie.key"] {
+            std::fs::write(dir.join(name), hex::encode(blake3::hash(name.as_bytes()).as_bytes()))?;
+        }
         let [api, link] = free_ports()?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -231,7 +235,8 @@ impl Building {
             let name = format!("edge-{n}");
             let [listen, admin] = free_ports()?;
             let text = format!(
-                "role: edge\nlisten: [{{ address: \"{}\" }}]\nlimits: {{ threads: 2 }}\n{}",
+                "role: edge\nlisten: [{{ address: \"{}\" }}]\nlimits: {{ threads: 2 }}\nsecrets: {{ session_key: \
+                 {{ file: session.key }}, cookies: [{{ file: cookie.key }}] }}\n{}",
                 local(listen),
                 self.proxy(&name, local(admin))
             );

@@ -69,7 +69,11 @@ fn a_dead_source_is_followed_by_its_zones_next_life_or_an_heir() {
     let next_life = take(prepared(), FENCED, &NEW_A).unwrap().record;
     assert_eq!((next_life.owner, next_life.incarnation), (A, Incarnation(2)));
     assert_eq!(next_life.pending, Pending::Claim { from });
-    let heir = take(prepared(), FENCED, &ONLY_B).unwrap().record;
+    // Without a replica elsewhere the session waits for its zone: its state is there.
+    let waits = take(prepared(), FENCED, &ONLY_B).unwrap().record;
+    assert_eq!((waits.owner, waits.epoch, waits.pending), (A, Epoch(5), Pending::Settled));
+    let lives = Lives { by_zone: &ONLY_B, heir: Some(B) };
+    let heir = prepared().next(FENCED, lives).unwrap().record;
     assert_eq!((heir.owner, heir.epoch, heir.pending), (B, Epoch(6), Pending::Claim { from }));
     let third = [None, Some(Incarnation(1)), Some(Incarnation(9))];
     let lives = Lives { by_zone: &third, heir: Some(ZoneId(2)) };
