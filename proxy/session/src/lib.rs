@@ -3,6 +3,7 @@
 //! random source, so that the proxy, the simulation and the model check run the same code.
 
 pub mod affinity;
+pub mod carry;
 pub mod dedup;
 pub mod gate;
 pub mod handoff;

@@ -114,7 +114,7 @@ impl Edge {
     }
 
     /// Finds out whether a session's request is executed here, and lets it in if it is.
-    async fn let_in(
+    pub(super) async fn let_in(
         &self,
         client: &Downstream,
         taken: &mut Taken,

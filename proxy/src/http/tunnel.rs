@@ -1,57 +1,42 @@
 //! WebSockets: a tunnel of our own instead of pingora's upgrade path, which takes the end of the
 //! handshake's empty body for the end of the tunnel and so loses about one upgrade in ten. The
-//! tunnel holds its request's permit: a handoff of the session waits until it has ended, or, where
-//! the service says so, has its client reconnect.
+//! tunnel holds its request's permit, so a handoff of the session waits for it; where the service
+//! says so the client is told to reconnect, or, better, keeps its socket while the leg behind it
+//! is replaced.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use homing_session::{
+    carry::{self, Recent, Scanner, Word},
+    roster::Who,
 };
-
-use bytes::{Bytes, BytesMut};
-use homing_wire::{LongLived, UpstreamProtocol};
+use homing_wire::{LongLived, table::Home};
 use http::header;
-use pingora_core::{Error, ErrorType, OrErr, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
 use pingora_proxy::Session as Downstream;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{
     edge::{Edge, Side},
-    exchange::{Exchange, Taken},
+    exchange::{Exchange, Taken, Way},
     failure::Failure,
     outbound,
-    upstream::next_upstream,
 };
-use crate::{
-    endpoints::{Call, Upstream},
-    gates::Finish,
-    hold::Recall,
-};
+use crate::{endpoints::Call, gates::Finish};
 
-mod frames;
+mod leg;
+mod relay;
 
-use frames::{Frames, RECONNECT};
+use leg::{Leg, RESUME, refuse};
 
-/// Bytes of the app's response head.
-const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Header fields of it.
-const FIELDS_MAX: usize = 128;
-/// Bytes passed on at a time.
-const PIECE_BYTES: usize = 16 << 10;
-/// A tunnel on which neither side says anything for this long is ended.
-const SILENCE_MAX: Duration = Duration::from_secs(3_600);
-/// Bytes of a refusal's body that are passed on.
-const REFUSAL_BYTES_MAX: usize = 64 << 10;
-
-/// Longest time a tunnel goes on after its session was frozen.
-const JITTER_MS_MAX: u64 = 1_000;
+/// The close code for clients that have to come back themselves (RFC 6455, service restart).
+const RESTART: u16 = 1_012;
 /// How long a client that was told to reconnect may take to close.
 const PARTING: Duration = Duration::from_secs(1);
+/// Pause before a home that could not be reached is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 /// Whether the request asks for a WebSocket. Other upgrades are ignored, as HTTP allows: the
 /// request is then served as the plain one that it also is.
@@ -62,19 +47,39 @@ pub(super) fn is_asked_for(client: &Downstream) -> bool {
         && client.req_header().headers.get(header::UPGRADE).is_some_and(names_websocket)
 }
 
-/// How a tunnel ended.
-enum Ended {
-    /// One side closed it.
-    Closed,
-    /// Its session is being handed over.
-    Recalled,
+/// What a tunnel keeps from leg to leg.
+struct Tunnel {
+    policy: LongLived,
+    from_client: Scanner,
+    from_app: Scanner,
+    /// Bytes of the client's that are not passed on: they came behind the cut.
+    waiting: Bytes,
+    recent: Recent,
+    /// Messages of the client before those this process has seen.
+    base: u64,
+    /// Messages of the app that were passed on.
+    app_messages: u64,
 }
 
-/// What the app said to the handshake.
-struct Reply {
-    head: ResponseHeader,
-    /// What came after the head already.
-    rest: BytesMut,
+/// How a leg ended.
+enum Ended {
+    /// The tunnel is over.
+    Closed,
+    /// The client is to reconnect.
+    Recalled,
+    /// Another leg is to follow here, wherever the session is let in. Whether the app has taken
+    /// all that the client said.
+    Cut {
+        /// It answered our close, and so read everything before it.
+        confirmed: bool,
+    },
+    /// A gate says where the next leg leads; or it is gone, and `home` is where it was.
+    Moved {
+        /// The session's home.
+        home: Home,
+        /// See `Cut`.
+        confirmed: bool,
+    },
 }
 
 impl Edge {
@@ -84,277 +89,273 @@ impl Edge {
         client: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Result<(), Failure> {
-        let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
-        let (mut app, upstream) = self.dial(exchange).await?;
-        let patience = Duration::from_millis(limits.response_timeout_ms.into());
-        let shaken = timeout(patience, shake_hands(&mut app, client.req_header(), exchange)).await;
-        let failed = match shaken {
-            Ok(Ok(mut reply)) => {
-                let relayed = self.relay(client, exchange, &mut app, &mut reply).await;
-                self.call_ended(exchange, &upstream, Call::Answered);
-                match relayed {
-                    Ok(Ended::Recalled) => {
-                        drop(app);
-                        self.part(client, exchange).await;
-                    }
-                    Ok(Ended::Closed) => {}
-                    Err(fault) => tracing::debug!(%fault, "a tunnel broke off"),
-                }
-                return Ok(());
+        let resume = client.req_header().headers.get(RESUME).cloned();
+        let resume = resume.filter(|_| self.side == Side::Edges);
+        let mut leg = self.leg(client.req_header(), exchange, resume.as_ref()).await?;
+        let shown = self.show(client, exchange, &mut leg).await;
+        if !matches!(shown, Ok(true)) {
+            self.call_ended(exchange, &leg.upstream, Call::Answered);
+            if let Err(fault) = shown {
+                tracing::debug!(%fault, "a client left at the handshake");
             }
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::UpstreamTimeout,
-        };
-        self.call_ended(exchange, &upstream, Call::Failed);
-        Err(failed)
-    }
-
-    /// Connects to an endpoint of the zone, and to the next one if that fails.
-    async fn dial(&self, exchange: &mut Exchange) -> Result<(TcpStream, Arc<Upstream>), Failure> {
-        let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
-        let patience = Duration::from_millis(limits.connect_timeout_ms.into());
-        let mut failure = Failure::NoEndpoint;
-        while exchange.tried.is_empty() || self.may_retry(exchange) {
-            let Some(upstream) = next_upstream(exchange) else { break };
-            if upstream.endpoint.protocol != UpstreamProtocol::H1 {
-                return Err(Failure::UpgradeUnsupported);
-            }
-            let Some(address) = upstream.address() else { break };
-            exchange.first_try();
-            exchange.tried.push(Arc::clone(&upstream));
-            exchange.served_by = Some(Arc::clone(&upstream));
-            upstream.begin();
-            failure = match timeout(patience, TcpStream::connect(address)).await {
-                Ok(Ok(app)) => {
-                    // Small messages are what these connections are for.
-                    let _ = app.set_nodelay(true);
-                    return Ok((app, upstream));
-                }
-                Ok(Err(_)) => Failure::ConnectFailed,
-                Err(_) => Failure::ConnectTimeout,
-            };
-            self.call_ended(exchange, &upstream, Call::Failed);
+            return Ok(());
         }
-        Err(failure)
+        let mut tunnel = Tunnel::new(exchange, resume.as_ref());
+        loop {
+            let ended = self.relay(client, exchange, &mut leg, &mut tunnel).await;
+            self.call_ended(exchange, &leg.upstream, Call::Answered);
+            let next = match ended {
+                Ok(Ended::Closed) => None,
+                Ok(Ended::Recalled) => {
+                    drop(leg);
+                    self.part(client, exchange).await;
+                    return Ok(());
+                }
+                Ok(ended) => {
+                    drop(leg);
+                    self.next_leg(client, exchange, &mut tunnel, ended).await
+                }
+                Err(fault) => {
+                    tracing::debug!(%fault, "a tunnel broke off");
+                    None
+                }
+            };
+            match next {
+                Some(next) => leg = next,
+                None => return Ok(()),
+            }
+        }
     }
 
-    /// Passes the reply on, and after a 101 everything else, both ways, until one side ends.
-    async fn relay(
+    /// Passes the handshake's answer on; whether it was a 101.
+    async fn show(
         &self,
         client: &mut Downstream,
         exchange: &mut Exchange,
-        app: &mut TcpStream,
-        reply: &mut Reply,
-    ) -> Result<Ended> {
-        let mut head = reply.head.clone();
+        leg: &mut Leg,
+    ) -> Result<bool> {
+        let mut head: ResponseHeader = leg.reply.head.clone();
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
-        outbound::towards_client(
-            exchange,
-            self.parts.rules.load().expose_zone,
-            &mut head,
-            self.side,
-        )?;
-        if head.status.as_u16() != 101 {
-            refuse(client, app, head, reply).await?;
-            return Ok(Ended::Closed);
+        let resumes = head.headers.get(RESUME).cloned();
+        let expose_zone = self.parts.rules.load().expose_zone;
+        outbound::towards_client(exchange, expose_zone, &mut head, self.side)?;
+        if let Some(resumes) = resumes.filter(|_| self.side == Side::Edges) {
+            head.insert_header(RESUME, resumes)?;
         }
-        let mut recall = self.recall(exchange);
-        let mut frames = Frames::default();
-        let mut leave_at = None;
+        if head.status.as_u16() != 101 {
+            refuse(client, leg, head).await?;
+            return Ok(false);
+        }
         client.write_response_header(Box::new(head), false).await?;
         client.set_keepalive(None);
         client.set_read_timeout(None);
-        if !reply.rest.is_empty() {
-            let rest = reply.rest.split().freeze();
-            frames.pass(&rest);
-            client.write_response_body(Some(rest), false).await?;
+        Ok(true)
+    }
+
+    /// The next leg of a tunnel whose client keeps its socket; `None` if the tunnel is over.
+    async fn next_leg(
+        &self,
+        client: &mut Downstream,
+        exchange: &mut Exchange,
+        tunnel: &mut Tunnel,
+        ended: Ended,
+    ) -> Option<Leg> {
+        let began = Instant::now();
+        let confirmed = match ended {
+            Ended::Cut { confirmed } => {
+                self.give_back(client, exchange);
+                if let Err(failure) = self.let_in_again(client, exchange).await {
+                    tracing::debug!(failure = failure.name(), "a tunnel finds no home");
+                    self.give_up(client).await;
+                    return None;
+                }
+                confirmed
+            }
+            Ended::Moved { home, confirmed } => {
+                let taken = exchange.taken.as_mut()?;
+                (taken.zone, taken.least) = (home.zone, home.epoch.max(taken.least));
+                if let Some((key, _)) = taken.session {
+                    self.parts.learned.learn(key, home);
+                }
+                confirmed
+            }
+            Ended::Closed | Ended::Recalled => return None,
+        };
+        if exchange.is_for_gate() && self.side == Side::Edges {
+            self.tell_moved(client, exchange, tunnel, confirmed).await;
+            return None;
         }
-        let (mut from_app, mut to_app) = app.split();
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-        loop {
-            piece.reserve(PIECE_BYTES);
-            tokio::select! {
-                said = client.as_downstream_mut().read_request_body() => match said? {
-                    Some(said) => {
-                        let written = to_app.write_all(&said).await;
-                        written.or_err(ErrorType::WriteError, "app")?;
-                    }
-                    None => return Ok(Ended::Closed),
-                },
-                read = from_app.read_buf(&mut piece) => {
-                    if read.or_err(ErrorType::ReadError, "app")? == 0 {
-                        return Ok(Ended::Closed);
-                    }
-                    frames.pass(&piece);
-                    client.write_response_body(Some(piece.split().freeze()), false).await?;
-                },
-                () = called(&mut recall), if leave_at.is_none() => {
-                    leave_at = Some(tokio::time::Instant::now() + jitter(exchange));
-                }
-                // Inside a frame of the app's, a frame of ours would be taken for its payload.
-                () = come(leave_at), if frames.at_boundary() => return Ok(Ended::Recalled),
-                () = tokio::time::sleep(SILENCE_MAX) => {
-                    return Err(Error::explain(ErrorType::ReadTimedout, "silence"));
-                }
+        match self.dial_again(client, exchange, tunnel, confirmed).await {
+            Some(leg) => {
+                self.parts.metrics.tunnels_carried.inc();
+                tracing::debug!(gap_us = began.elapsed().as_micros() as u64, "a tunnel is carried");
+                Some(leg)
+            }
+            None => {
+                self.parts.metrics.tunnels_broken.inc();
+                self.give_up(client).await;
+                None
             }
         }
     }
-}
 
-impl Edge {
-    /// Listens for a freeze of the tunnel's session, if its service has clients reconnect then.
-    fn recall(&self, exchange: &Exchange) -> Option<Recall> {
-        let taken = exchange.taken.as_ref()?;
-        let (key, _) = taken.session?;
-        let reconnect = taken.service()?.long_lived == LongLived::Reconnect;
-        reconnect.then(|| self.parts.gates.holds().recall(key))
-    }
-
-    /// Tells the client to reconnect, and gives the session's place back: the app's side is closed
-    /// already, so nothing is executed here any more.
-    async fn part(&self, client: &mut Downstream, exchange: &mut Exchange) {
-        let told = client.write_response_body(Some(Bytes::from_static(RECONNECT)), false).await;
+    /// Gives the session's place back: nothing is executed here any more.
+    fn give_back(&self, client: &Downstream, exchange: &mut Exchange) {
         let latency_us = exchange.us_to(exchange.head_at.unwrap_or_else(Instant::now));
         if let Some(permit) = exchange.taken.as_mut().and_then(|taken| taken.permit.take()) {
             let (status, bytes) = (exchange.status, client.body_bytes_sent() as u64);
             permit.finish(Finish { status, bytes, latency_us });
         }
-        // Closing a socket with unread bytes resets it, and the client might never read why.
-        let read_out = async {
-            while let Ok(Some(_)) = client.as_downstream_mut().read_request_body().await {}
+    }
+
+    async fn let_in_again(
+        &self,
+        client: &Downstream,
+        exchange: &mut Exchange,
+    ) -> Result<(), Failure> {
+        let mut taken = exchange.taken.take().ok_or(Failure::Internal)?;
+        taken.facts = self.parts.facts.of(self.parts.live.load().table.facts());
+        taken.way = Way::Endpoint;
+        let done = match taken.session {
+            Some((key, _)) => {
+                let who = Who { key, service: taken.service, place: taken.place };
+                self.let_in(client, &mut taken, who).await
+            }
+            None => Ok(()),
         };
-        if told.is_ok() {
-            let _ = timeout(PARTING, read_out).await;
+        exchange.taken = Some(taken);
+        exchange.tried.clear();
+        done
+    }
+
+    /// Tells the edge where its tunnel goes on.
+    async fn tell_moved(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        tunnel: &Tunnel,
+        confirmed: bool,
+    ) {
+        let Some(taken) = &exchange.taken else { return };
+        let Some(zone) = taken.facts.facts.zones.get(taken.zone.index()) else { return };
+        let messages = confirmed.then(|| tunnel.messages());
+        let word = Word::Moved { epoch: taken.least, client: messages };
+        // An edge that is gone has no client to carry.
+        if client.write_response_body(Some(word.frame(&zone.name)), false).await.is_ok() {
+            let _ = timeout(PARTING, read_out(client)).await;
         }
     }
-}
 
-async fn called(recall: &mut Option<Recall>) {
-    match recall {
-        Some(recall) => recall.called().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn come(at: Option<tokio::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// How long a recalled tunnel goes on: different for each, so that clients do not all come back at
-/// once, and at most half the freeze, so that they come back into the hold and go on from there.
-fn jitter(exchange: &Exchange) -> Duration {
-    let freeze_ms =
-        exchange.taken.as_ref().map_or(0, |taken| taken.facts.facts.policy.cut.freeze_ms_max);
-    let ms_max = u64::from(freeze_ms / 2).min(JITTER_MS_MAX);
-    Duration::from_millis(exchange.spread % (ms_max + 1))
-}
-
-/// Passes on an answer other than 101 with as much of its body as its length tells.
-async fn refuse(
-    client: &mut Downstream,
-    app: &mut TcpStream,
-    mut head: ResponseHeader,
-    reply: &mut Reply,
-) -> Result<()> {
-    let told = head.headers.get(header::CONTENT_LENGTH).and_then(|told| told.to_str().ok());
-    let length: usize = told.and_then(|told| told.parse().ok()).unwrap_or(0);
-    let length = length.min(REFUSAL_BYTES_MAX);
-    let mut body = reply.rest.split();
-    while body.len() < length {
-        let read = app.read_buf(&mut body).await.or_err(ErrorType::ReadError, "app")?;
-        if read == 0 {
-            break;
-        }
-    }
-    body.truncate(length);
-    for hop in ["connection", "upgrade", "transfer-encoding", "keep-alive"] {
-        head.remove_header(hop);
-    }
-    head.insert_header(header::CONTENT_LENGTH, body.len())?;
-    let bodiless = body.is_empty();
-    client.write_response_header(Box::new(head), bodiless).await?;
-    if !bodiless {
-        client.write_response_body(Some(body.freeze()), true).await?;
-    }
-    Ok(())
-}
-
-/// Sends the client's handshake and reads the app's reply.
-async fn shake_hands(
-    app: &mut TcpStream,
-    asked: &RequestHeader,
-    exchange: &Exchange,
-) -> Result<Reply, Failure> {
-    let mut head = asked.clone();
-    outbound::towards_app(exchange, asked, &mut head, Side::Clients)
-        .map_err(|_| Failure::Internal)?;
-    app.write_all(&written(&head)).await.map_err(|_| Failure::UpstreamClosed)?;
-    let mut read = BytesMut::with_capacity(PIECE_BYTES);
-    loop {
-        if let Some((head, length)) = parse(&read)? {
-            let rest = read.split_off(length);
-            // An interim answer may come before the real one.
-            if head.status.is_informational() && head.status.as_u16() != 101 {
-                read = rest;
+    /// Dials the session's home until it answers, and gives it what it may have missed.
+    async fn dial_again(
+        &self,
+        client: &mut Downstream,
+        exchange: &mut Exchange,
+        tunnel: &mut Tunnel,
+        confirmed: bool,
+    ) -> Option<Leg> {
+        let patience_ms = exchange.taken.as_ref()?.facts.facts.policy.hold.ms_max;
+        let until = Instant::now() + Duration::from_millis(patience_ms.into());
+        loop {
+            let value = tunnel.resume(exchange, confirmed);
+            exchange.tried.clear();
+            let dialled = self.leg(client.req_header(), exchange, Some(&value)).await;
+            match dialled {
+                Ok(mut leg) if leg.reply.head.status.as_u16() == 101 => {
+                    let known = leg.taken().or(confirmed.then(|| tunnel.messages()))?;
+                    let missed = tunnel.recent.after(known.checked_sub(tunnel.base)?)?;
+                    self.parts.metrics.messages_replayed.inc_by(missed.len() as u64);
+                    for message in missed {
+                        leg.write(&message).await.ok()?;
+                    }
+                    tunnel.from_app = Scanner::default();
+                    if self.side == Side::Edges {
+                        let resume = Some(Word::Resume.frame(""));
+                        client.write_response_body(resume, false).await.ok()?;
+                    }
+                    return Some(leg);
+                }
+                Ok(leg) => self.call_ended(exchange, &leg.upstream, Call::Answered),
+                Err(failure) => tracing::debug!(failure = failure.name(), "a leg failed"),
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+            if !exchange.is_for_gate() {
                 continue;
             }
-            return Ok(Reply { head, rest });
+            let taken = exchange.taken.as_mut()?;
+            taken.facts = self.parts.facts.of(self.parts.live.load().table.facts());
+            // The table or another gate may know better by now.
+            let (key, _) = taken.session?;
+            let live = self.parts.live.load();
+            let shown = live.home(key);
+            let home = self.parts.learned.hint(&live, key).unwrap_or(shown);
+            if home.epoch >= taken.least {
+                (taken.zone, taken.least) = (home.zone, home.epoch);
+            }
         }
-        if read.len() >= HEAD_BYTES_MAX {
-            return Err(Failure::UpstreamInvalid);
+    }
+
+    /// Tells the client to reconnect, and gives the session's place back: the app's side is closed
+    /// already.
+    async fn part(&self, client: &mut Downstream, exchange: &mut Exchange) {
+        let close = carry::close(RESTART, "session moved", false);
+        let told = client.write_response_body(Some(close), false).await;
+        self.give_back(client, exchange);
+        // Closing a socket with unread bytes resets it, and the client might never read why.
+        if told.is_ok() {
+            let _ = timeout(PARTING, read_out(client)).await;
         }
-        match app.read_buf(&mut read).await {
-            Ok(0) | Err(_) => return Err(Failure::UpstreamClosed),
-            Ok(_) => {}
+    }
+
+    async fn give_up(&self, client: &mut Downstream) {
+        let close = carry::close(RESTART, "session moved", false);
+        if client.write_response_body(Some(close), false).await.is_ok() {
+            let _ = timeout(PARTING, read_out(client)).await;
         }
     }
 }
 
-/// The head as HTTP/1.1 bytes. Of the hop-by-hop fields only the upgrade's own go on.
-fn written(head: &RequestHeader) -> Bytes {
-    let mut out = Vec::with_capacity(1_024);
-    out.extend_from_slice(head.method.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(head.raw_path());
-    out.extend_from_slice(b" HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n");
-    let hops = [
-        "connection",
-        "upgrade",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "content-length",
-    ];
-    for (name, value) in head.headers.iter().filter(|(name, _)| !hops.contains(&name.as_str())) {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    out.into()
+async fn read_out(client: &mut Downstream) {
+    while let Ok(Some(_)) = client.as_downstream_mut().read_request_body().await {}
 }
 
-/// A response head and its length, if it is complete.
-fn parse(read: &[u8]) -> Result<Option<(ResponseHeader, usize)>, Failure> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let length = match response.parse(read) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(Failure::UpstreamInvalid),
-    };
-    let status = response.code.ok_or(Failure::UpstreamInvalid)?;
-    let invalid = |_| Failure::UpstreamInvalid;
-    let mut head = ResponseHeader::build(status, Some(response.headers.len())).map_err(invalid)?;
-    for field in response.headers.iter() {
-        head.append_header(field.name.to_owned(), field.value).map_err(invalid)?;
+impl Tunnel {
+    fn new(exchange: &Exchange, resume: Option<&http::HeaderValue>) -> Self {
+        let service = exchange.taken.as_ref().and_then(Taken::service);
+        let told = resume.and_then(|value| leg::number(value, "client"));
+        Self {
+            policy: service.map_or(LongLived::Drain, |service| service.long_lived),
+            from_client: Scanner::default(),
+            from_app: Scanner::default(),
+            waiting: Bytes::new(),
+            recent: Recent::default(),
+            base: told.unwrap_or(0),
+            app_messages: resume.and_then(|value| leg::number(value, "app")).unwrap_or(0),
+        }
     }
-    Ok(Some((head, length)))
+
+    fn carries(&self) -> bool {
+        self.policy == LongLived::Carry
+    }
+
+    /// Messages of the client since its socket was opened.
+    fn messages(&self) -> u64 {
+        self.base + self.recent.count()
+    }
+
+    /// What the next leg's app is told.
+    fn resume(&self, exchange: &Exchange, confirmed: bool) -> http::HeaderValue {
+        let epoch = exchange.taken.as_ref().map_or(0, |taken| {
+            taken.permit.as_ref().map_or(taken.least.0, |permit| permit.epoch().0)
+        });
+        let (client, app) = (self.messages(), self.app_messages);
+        let text =
+            format!("client={client}; app={app}; epoch={epoch}; confirmed={}", u8::from(confirmed));
+        // Digits and signs: always a header's value.
+        http::HeaderValue::from_str(&text).unwrap_or(http::HeaderValue::from_static(""))
+    }
 }

@@ -69,6 +69,12 @@ pub struct Metrics {
     pub nacks: [Counter; NackReason::ALL.len()],
     /// Configuration reloads that were refused.
     pub reloads_refused: Counter,
+    /// WebSockets whose leg was replaced under an open client.
+    pub tunnels_carried: Counter,
+    /// WebSockets whose client had to be sent away because no next leg could be had.
+    pub tunnels_broken: Counter,
+    /// Messages of clients given to an app once more.
+    pub messages_replayed: Counter,
     /// Connections of other nodes that were refused for their certificate, name or protocol.
     pub links_refused: Counter,
     /// Pauses of completed handoffs.
@@ -135,7 +141,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 13] = [
+        let plain: [(&str, &str, &Counter); 16] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -148,6 +154,9 @@ impl Exposition {
             ("retries_refused", "Retries not in the zone's budget", &metrics.retries_refused),
             ("handoff_retries", "Handoffs tried again", &metrics.handoff_retries),
             ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
+            ("tunnels_carried", "WebSockets carried to a new leg", &metrics.tunnels_carried),
+            ("tunnels_broken", "WebSockets that could not be", &metrics.tunnels_broken),
+            ("messages_replayed", "Messages given to an app again", &metrics.messages_replayed),
             ("links_refused", "Nodes refused on the handoff link", &metrics.links_refused),
         ];
         for (name, help, counter) in plain {

@@ -5,6 +5,7 @@
 
 mod app;
 mod bounds;
+mod carry;
 mod client;
 mod drains;
 mod faults;

@@ -141,6 +141,15 @@ impl Whole {
         }
     }
 
+    /// The one session that lives here, and its zone.
+    pub(crate) async fn only_session(&self) -> (String, String) {
+        let all = self.look("/sessions?limit=10").await;
+        let live = |session: &&Value| session["standing"] == "home";
+        let session = all["sessions"].as_array().unwrap().iter().find(live).unwrap().clone();
+        let text = |name: &str| session[name].as_str().unwrap().to_owned();
+        (text("session"), text("zone"))
+    }
+
     pub(crate) fn other(&self, zone: &str, zones: &[&'static str]) -> &'static str {
         zones.iter().find(|other| **other != zone).unwrap()
     }

@@ -43,7 +43,7 @@ impl Edge {
 
     /// Waits until the request's zone has a gate, if it has none: one that was restarted is back
     /// in moments. Bounded as any hold is.
-    pub(super) async fn await_gate(&self, exchange: &mut Exchange) {
+    pub(in crate::http) async fn await_gate(&self, exchange: &mut Exchange) {
         let tried = exchange.tried.len() as u32;
         let Some(taken) = exchange.taken.as_mut() else { return };
         let patience = taken.facts.facts.policy.hold.ms_max;

@@ -1,0 +1,140 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// A frame of this opcode and payload.
+fn frame(fin: bool, opcode: u8, payload: &[u8], masked: bool) -> Vec<u8> {
+    let mask = if masked { 0x80 } else { 0 };
+    let mut frame = vec![if fin { 0x80 } else { 0 } | opcode];
+    match payload.len() {
+        length @ 0..=125 => frame.push(mask | length as u8),
+        length @ 126..=0xffff => {
+            frame.push(mask | 126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(mask | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    let key = [1, 2, 3, 4];
+    if masked {
+        frame.extend(key);
+    }
+    let byte = |(n, byte): (usize, &u8)| if masked { byte ^ key[n % 4] } else { *byte };
+    frame.extend(payload.iter().enumerate().map(byte));
+    frame
+}
+
+fn all(scanner: &mut Scanner, bytes: &[u8], piece: usize) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for chunk in bytes.chunks(piece) {
+        let mut input = Bytes::copy_from_slice(chunk);
+        while let Some(part) = scanner.next(&mut input).unwrap() {
+            parts.push(part);
+        }
+        assert!(input.is_empty());
+    }
+    parts
+}
+
+#[test]
+fn messages_end_where_their_last_frame_does_and_control_frames_come_between() {
+    let stream = [
+        frame(false, 1, b"one ", true),
+        frame(true, 9, b"ping", true),
+        frame(true, 0, b"message", true),
+        frame(true, 2, b"", true),
+    ];
+    for piece in [1, 2, 5, 1_000] {
+        let mut scanner = Scanner::default();
+        let parts = all(&mut scanner, &stream.concat(), piece);
+        assert_eq!(parts.iter().filter(|part| part.ends_message).count(), 2);
+        let ping = parts.iter().find(|part| part.opcode == 9).unwrap();
+        assert_eq!((&ping.bytes[..], &ping.payload[..]), (&stream[1][..], &b"ping"[..]));
+        let passed: Vec<u8> = parts.iter().flat_map(|part| part.bytes.to_vec()).collect();
+        assert_eq!(passed, stream.concat());
+        assert!(scanner.at_boundary());
+    }
+    let mut scanner = Scanner::default();
+    all(&mut scanner, &stream[0], 100);
+    assert!(!scanner.at_boundary(), "the message goes on");
+}
+
+#[test]
+fn what_is_no_websocket_is_refused() {
+    for bytes in
+        [frame(true, 3, b"", true), frame(false, 9, b"", true), frame(true, 8, &[0; 126], true)]
+    {
+        assert!(Scanner::default().next(&mut Bytes::from(bytes)).is_err());
+    }
+}
+
+#[test]
+fn words_survive_their_frames() {
+    let moved = Word::Moved { epoch: Epoch(9), client: Some(120) };
+    let unsure = Word::Moved { epoch: Epoch(9), client: None };
+    for word in [Word::Pause, Word::Paused, Word::Resume, moved, unsure] {
+        let mut bytes = word.frame("paris");
+        let part = Scanner::default().next(&mut bytes).unwrap().unwrap();
+        assert_eq!(part.opcode, OURS);
+        let zone = if matches!(word, Word::Moved { .. }) { "paris" } else { "" };
+        assert_eq!(Word::read(&part.payload), Some((word, zone)));
+    }
+    for odd in [&b"moved"[..], b"moved x;y;z", b"stop", b"\xff"] {
+        assert_eq!(Word::read(odd), None);
+    }
+}
+
+#[test]
+fn the_last_messages_can_be_given_again() {
+    let mut recent = Recent::default();
+    let mut scanner = Scanner::default();
+    let mut say = |recent: &mut Recent, length: usize| {
+        let bytes = frame(true, 2, &vec![7; length], true);
+        all(&mut scanner, &bytes, 1_000).iter().for_each(|part| recent.pass(part));
+        Bytes::from(bytes)
+    };
+    let first = say(&mut recent, 10);
+    let second = say(&mut recent, 20_000);
+    assert_eq!(recent.after(2), Some(Vec::new()));
+    assert_eq!(recent.after(0), Some(vec![first, second.clone()]));
+    say(&mut recent, 60_000);
+    assert_eq!(recent.after(1), None, "it had to make room");
+    assert_eq!(recent.after(2).map(|kept| kept.len()), Some(1));
+    say(&mut recent, 100_000);
+    assert_eq!((recent.count(), recent.after(3), recent.after(4)), (4, None, Some(Vec::new())));
+    assert_eq!(recent.after(5), None, "nobody can know more than was sent");
+}
+
+proptest! {
+    #[test]
+    fn every_byte_is_passed_on_once_whatever_the_pieces(
+        messages in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..300), 1_usize..4), 1..20),
+        piece in 1_usize..500,
+    ) {
+        let mut stream = Vec::new();
+        for (payload, fragments) in &messages {
+            let size = payload.len().div_ceil(*fragments).max(1);
+            let chunks: Vec<_> = payload.chunks(size).collect();
+            let chunks = if chunks.is_empty() { vec![&[][..]] } else { chunks };
+            for (n, chunk) in chunks.iter().enumerate() {
+                let opcode = if n == 0 { 1 } else { 0 };
+                stream.extend(frame(n + 1 == chunks.len(), opcode, chunk, true));
+            }
+        }
+        let mut scanner = Scanner::default();
+        let parts = all(&mut scanner, &stream, piece);
+        let passed: Vec<u8> = parts.iter().flat_map(|part| part.bytes.to_vec()).collect();
+        prop_assert_eq!(passed, stream);
+        prop_assert_eq!(parts.iter().filter(|part| part.ends_message).count(), messages.len());
+        prop_assert!(scanner.at_boundary());
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let mut input = Bytes::from(bytes);
+        let mut scanner = Scanner::default();
+        while let Ok(Some(_)) = scanner.next(&mut input) {}
+    }
+}

@@ -1,0 +1,288 @@
+//! One leg of a tunnel: the connection behind the client's, to an endpoint or to the gate of
+//! another zone, from its dial to the answer of its handshake.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use homing_wire::{LongLived, UpstreamProtocol};
+use http::{HeaderValue, header};
+use pingora_core::{ErrorType, OrErr, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session as Downstream;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    endpoints::{Call, Upstream},
+    http::{
+        edge::{Edge, Side},
+        exchange::{Exchange, Taken, Way},
+        failure::Failure,
+        hop, outbound,
+        upstream::next_upstream,
+    },
+};
+
+/// What an app is told at the start of a leg that is not the first, and what it answers.
+pub(super) const RESUME: &str = "homing-resume";
+
+/// Bytes of the app's response head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Header fields of it.
+const FIELDS_MAX: usize = 128;
+/// Bytes read at a time.
+pub(super) const PIECE_BYTES: usize = 16 << 10;
+/// Bytes of a refusal's body that are passed on.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+
+/// A stream of either kind.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A leg whose handshake was answered.
+pub(super) struct Leg {
+    pub(super) read: ReadHalf<Box<dyn Io>>,
+    pub(super) write: WriteHalf<Box<dyn Io>>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) reply: Reply,
+}
+
+/// What was said to the handshake.
+pub(super) struct Reply {
+    pub(super) head: ResponseHeader,
+    /// What came after the head already.
+    pub(super) rest: BytesMut,
+}
+
+impl Leg {
+    /// Messages of the client that the app says it has taken.
+    pub(super) fn taken(&self) -> Option<u64> {
+        number(self.reply.head.headers.get(RESUME)?, "client")
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write.write_all(bytes).await.or_err(ErrorType::WriteError, "app")
+    }
+}
+
+/// A number of a `name=value; ...` header.
+pub(super) fn number(value: &HeaderValue, name: &str) -> Option<u64> {
+    let mut pairs = value.to_str().ok()?.split(';').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| key.trim() == name).and_then(|(_, number)| number.trim().parse().ok())
+}
+
+impl Edge {
+    /// Opens a leg where the request was let in, or at the gate that is to let it in, following
+    /// the session if that gate says that it has moved.
+    pub(super) async fn leg(
+        &self,
+        asked: &RequestHeader,
+        exchange: &mut Exchange,
+        resume: Option<&HeaderValue>,
+    ) -> Result<Leg, Failure> {
+        let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
+        let patience = Duration::from_millis(limits.response_timeout_ms.into());
+        loop {
+            if exchange.is_for_gate() {
+                self.await_gate(exchange).await;
+            }
+            let (mut stream, upstream) = self.dial(exchange).await?;
+            let shaken = shake_hands(&mut stream, asked, exchange, resume, self.side);
+            let failure = match timeout(patience, shaken).await {
+                Ok(Ok(reply)) => {
+                    let taken = exchange.taken.as_ref().filter(|taken| taken.way == Way::Gate);
+                    let moved = taken.and_then(|taken| hop::moved(&reply.head, &taken.facts));
+                    let Some(home) = moved else {
+                        let (read, write) = tokio::io::split(stream);
+                        return Ok(Leg { read, write, upstream, reply });
+                    };
+                    self.call_ended(exchange, &upstream, Call::Answered);
+                    if let Some((key, _)) = exchange.taken.as_ref().and_then(|t| t.session) {
+                        self.parts.learned.learn(key, home);
+                    }
+                    self.parts.metrics.redirects.inc();
+                    if exchange.follow(home) {
+                        continue;
+                    }
+                    return Err(Failure::GateUnavailable);
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::UpstreamTimeout,
+            };
+            self.call_ended(exchange, &upstream, Call::Failed);
+            return Err(failure);
+        }
+    }
+
+    /// Connects to an endpoint of the zone, and to the next one if that fails; or to its gate.
+    async fn dial(&self, exchange: &mut Exchange) -> Result<(Box<dyn Io>, Arc<Upstream>), Failure> {
+        let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
+        let patience = Duration::from_millis(limits.connect_timeout_ms.into());
+        let mut failure = Failure::NoEndpoint;
+        while exchange.tried.is_empty() || (!exchange.is_for_gate() && self.may_retry(exchange)) {
+            let Some(upstream) = next_upstream(exchange) else { break };
+            let is_gate = exchange.is_for_gate();
+            if !is_gate && upstream.endpoint.protocol != UpstreamProtocol::H1 {
+                return Err(Failure::UpgradeUnsupported);
+            }
+            let Some(address) = upstream.address() else { break };
+            exchange.first_try();
+            exchange.tried.push(Arc::clone(&upstream));
+            exchange.served_by = Some(Arc::clone(&upstream));
+            upstream.begin();
+            let connect = async {
+                let stream = TcpStream::connect(address).await?;
+                // Small messages are what these connections are for.
+                let _ = stream.set_nodelay(true);
+                match is_gate {
+                    true => self.secure(exchange, stream).await,
+                    false => Ok(Box::new(stream) as Box<dyn Io>),
+                }
+            };
+            failure = match timeout(patience, connect).await {
+                Ok(Ok(stream)) => return Ok((stream, upstream)),
+                Ok(Err(_)) => Failure::ConnectFailed,
+                Err(_) => Failure::ConnectTimeout,
+            };
+            self.call_ended(exchange, &upstream, Call::Failed);
+        }
+        Err(failure)
+    }
+
+    async fn secure(&self, exchange: &Exchange, stream: TcpStream) -> std::io::Result<Box<dyn Io>> {
+        let odd = |what: &str| std::io::Error::other(what.to_owned());
+        let taken = exchange.taken.as_ref().ok_or_else(|| odd("not taken in"))?;
+        let (key, _) = taken.session.ok_or_else(|| odd("no session"))?;
+        let (gate, _) = taken.facts.gate(taken.zone, key).ok_or_else(|| odd("no gate"))?;
+        let identity = self.parts.identity.as_ref().ok_or_else(|| odd("no identity"))?;
+        let name = ServerName::try_from(gate.name.clone()).map_err(|_| odd("no name"))?;
+        let connector = TlsConnector::from(Arc::new(identity.client_config(&[b"http/1.1"])));
+        Ok(Box::new(connector.connect(name, stream).await?))
+    }
+}
+
+/// Sends the client's handshake and reads the reply.
+async fn shake_hands(
+    stream: &mut Box<dyn Io>,
+    asked: &RequestHeader,
+    exchange: &Exchange,
+    resume: Option<&HeaderValue>,
+    side: Side,
+) -> Result<Reply, Failure> {
+    let internal = |_| Failure::Internal;
+    let mut head = asked.clone();
+    match (&exchange.taken, exchange.is_for_gate()) {
+        (Some(taken), true) => {
+            outbound::towards_gate(exchange, taken, asked, &mut head, side).map_err(internal)?;
+        }
+        _ => outbound::towards_app(exchange, asked, &mut head, side).map_err(internal)?,
+    }
+    if let Some(resume) = resume {
+        head.insert_header(RESUME, resume.clone()).map_err(internal)?;
+    }
+    let service = exchange.taken.as_ref().and_then(Taken::service);
+    if service.is_some_and(|service| service.long_lived == LongLived::Carry) {
+        // An extension (compression, say) keeps a state of the stream, which would end with its
+        // leg and could not be carried to the next.
+        head.remove_header("sec-websocket-extensions");
+    }
+    stream.write_all(&written(&head)).await.map_err(|_| Failure::UpstreamClosed)?;
+    let mut read = BytesMut::with_capacity(PIECE_BYTES);
+    loop {
+        if let Some((head, length)) = parse(&read)? {
+            let rest = read.split_off(length);
+            // An interim answer may come before the real one.
+            if head.status.is_informational() && head.status.as_u16() != 101 {
+                read = rest;
+                continue;
+            }
+            return Ok(Reply { head, rest });
+        }
+        if read.len() >= HEAD_BYTES_MAX {
+            return Err(Failure::UpstreamInvalid);
+        }
+        match stream.read_buf(&mut read).await {
+            Ok(0) | Err(_) => return Err(Failure::UpstreamClosed),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Passes on an answer other than 101 with as much of its body as its length tells.
+pub(super) async fn refuse(
+    client: &mut Downstream,
+    leg: &mut Leg,
+    mut head: ResponseHeader,
+) -> Result<()> {
+    let told = head.headers.get(header::CONTENT_LENGTH).and_then(|told| told.to_str().ok());
+    let length: usize = told.and_then(|told| told.parse().ok()).unwrap_or(0);
+    let length = length.min(REFUSAL_BYTES_MAX);
+    let mut body = leg.reply.rest.split();
+    while body.len() < length {
+        let read = leg.read.read_buf(&mut body).await.or_err(ErrorType::ReadError, "app")?;
+        if read == 0 {
+            break;
+        }
+    }
+    body.truncate(length);
+    for hop in ["connection", "upgrade", "transfer-encoding", "keep-alive"] {
+        head.remove_header(hop);
+    }
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    let bodiless = body.is_empty();
+    client.write_response_header(Box::new(head), bodiless).await?;
+    if !bodiless {
+        client.write_response_body(Some(body.freeze()), true).await?;
+    }
+    Ok(())
+}
+
+/// The head as HTTP/1.1 bytes. Of the hop-by-hop fields only the upgrade's own go on.
+fn written(head: &RequestHeader) -> Bytes {
+    let mut out = Vec::with_capacity(1_024);
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.raw_path());
+    out.extend_from_slice(b" HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n");
+    let hops = [
+        "connection",
+        "upgrade",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "content-length",
+    ];
+    for (name, value) in head.headers.iter().filter(|(name, _)| !hops.contains(&name.as_str())) {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.into()
+}
+
+/// A response head and its length, if it is complete.
+fn parse(read: &[u8]) -> Result<Option<(ResponseHeader, usize)>, Failure> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    let length = match response.parse(read) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(Failure::UpstreamInvalid),
+    };
+    let status = response.code.ok_or(Failure::UpstreamInvalid)?;
+    let invalid = |_| Failure::UpstreamInvalid;
+    let mut head = ResponseHeader::build(status, Some(response.headers.len())).map_err(invalid)?;
+    for field in response.headers.iter() {
+        head.append_header(field.name.to_owned(), field.value).map_err(invalid)?;
+    }
+    Ok(Some((head, length)))
+}

@@ -1,0 +1,326 @@
+//! The loop between a client and one leg: bytes both ways as they come, and where the service has
+//! its sockets carried, the cut. The client is read up to the end of a message, the app is asked
+//! to close and read out to its answer, and so has taken all that was said to it.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use homing_session::carry::{self, CARRIED, CLOSE, OURS, Word};
+use homing_wire::{LongLived, table::Home};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::Session as Downstream;
+use tokio::{io::AsyncReadExt as _, time::Instant};
+
+use super::{
+    Ended, Tunnel,
+    leg::{Leg, PIECE_BYTES},
+};
+use crate::{
+    hold::Recall,
+    http::{
+        edge::{Edge, Side},
+        exchange::{Exchange, Way},
+    },
+};
+
+/// A tunnel on which neither side says anything for this long is ended.
+const SILENCE_MAX: Duration = Duration::from_secs(3_600);
+/// Longest time a tunnel goes on after its session was frozen, where clients reconnect.
+const JITTER_MS_MAX: u64 = 1_000;
+/// The close code for a stream that is no WebSocket.
+const PROTOCOL: u16 = 1_002;
+/// The close code for an app that left without a word.
+const APP_LEFT: u16 = 1_011;
+
+/// How far a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Both ways are open.
+    Open,
+    /// The client's message under way is passed on to its end, until then at the latest.
+    Finishing(Option<Instant>),
+    /// The client is not read: the leg is being replaced behind the gate.
+    Paused,
+    /// The app was asked to close, and is read out until then at the latest.
+    Parting(Instant),
+}
+
+impl Edge {
+    /// Passes everything on, both ways, until the leg ends.
+    pub(super) async fn relay(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        leg: &mut Leg,
+        tunnel: &mut Tunnel,
+    ) -> Result<Ended> {
+        let mut recall = self.recall(exchange, tunnel);
+        let (mut leave_at, mut phase) = (None, Phase::Open);
+        let rest = leg.reply.rest.split().freeze();
+        if !rest.is_empty()
+            && let Some(ended) = self.app_said(client, exchange, tunnel, &mut phase, rest).await?
+        {
+            return Ok(ended);
+        }
+        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+        loop {
+            if let Some(ended) = self.advance(client, exchange, leg, tunnel, &mut phase).await? {
+                return Ok(ended);
+            }
+            piece.reserve(PIECE_BYTES);
+            let reads =
+                tunnel.waiting.is_empty() && matches!(phase, Phase::Open | Phase::Finishing(_));
+            tokio::select! {
+                said = client.as_downstream_mut().read_request_body(), if reads => match said? {
+                    Some(said) if tunnel.carries() => tunnel.waiting = said,
+                    Some(said) => leg.write(&said).await?,
+                    None => return Ok(Ended::Closed),
+                },
+                read = leg.read.read_buf(&mut piece) => {
+                    let length = read.unwrap_or(0);
+                    if length == 0 {
+                        return self.app_left(client, exchange, tunnel, phase).await;
+                    }
+                    let said = piece.split().freeze();
+                    let ended = self.app_said(client, exchange, tunnel, &mut phase, said).await?;
+                    if let Some(ended) = ended {
+                        return Ok(ended);
+                    }
+                },
+                () = called(&mut recall), if leave_at.is_none() && phase == Phase::Open => {
+                    if tunnel.carries() {
+                        let until = Instant::now() + half_freeze(exchange);
+                        phase = Phase::Finishing(Some(until));
+                        if self.side == Side::Edges {
+                            let pause = Some(Word::Pause.frame(""));
+                            client.write_response_body(pause, false).await?;
+                        }
+                    } else {
+                        leave_at = Some(Instant::now() + jitter(exchange));
+                    }
+                }
+                // Inside a frame of the app's, a frame of ours would be taken for its payload.
+                () = come(leave_at), if tunnel.from_app.at_boundary() => {
+                    return Ok(Ended::Recalled);
+                }
+                () = come(deadline(phase)) => match phase {
+                    // The handoff will not get its freeze either, and comes back.
+                    Phase::Finishing(_) => {
+                        phase = Phase::Open;
+                        if self.side == Side::Edges {
+                            let resume = Some(Word::Resume.frame(""));
+                            client.write_response_body(resume, false).await?;
+                        }
+                    }
+                    _ => return Ok(Ended::Cut { confirmed: false }),
+                },
+                () = tokio::time::sleep(SILENCE_MAX) => {
+                    return Err(Error::explain(ErrorType::ReadTimedout, "silence"));
+                }
+            }
+        }
+    }
+
+    /// Passes on what of the client's bytes may be, and takes the steps that follow from where
+    /// they end.
+    async fn advance(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        leg: &mut Leg,
+        tunnel: &mut Tunnel,
+        phase: &mut Phase,
+    ) -> Result<Option<Ended>> {
+        if !tunnel.carries() {
+            return Ok(None);
+        }
+        let mut paused = false;
+        loop {
+            let is_cut = *phase != Phase::Open && self.side == Side::Clients;
+            if paused || (is_cut && tunnel.from_client.at_boundary()) {
+                break;
+            }
+            if matches!(phase, Phase::Paused | Phase::Parting(_)) {
+                break;
+            }
+            let part = match tunnel.from_client.next(&mut tunnel.waiting) {
+                Ok(Some(part)) => part,
+                Ok(None) => break,
+                Err(broken) => return self.refuse_stream(client, &broken).await.map(Some),
+            };
+            match (part.opcode, self.side) {
+                (OURS, Side::Edges) => paused = true,
+                (OURS, Side::Clients) => {
+                    return self.refuse_stream(client, &carry::Broken::Reserved).await.map(Some);
+                }
+                _ => {
+                    leg.write(&part.bytes).await?;
+                    tunnel.recent.pass(&part);
+                }
+            }
+        }
+        let boundary = tunnel.from_client.at_boundary();
+        if let Phase::Finishing(until) = *phase
+            && boundary
+            && (paused || self.side == Side::Clients)
+        {
+            let is_gate_leg = exchange.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate);
+            if is_gate_leg {
+                leg.write(&Word::Paused.frame("")).await?;
+                *phase = Phase::Paused;
+            } else {
+                leg.write(&carry::close(CARRIED, "homing-carry", true)).await?;
+                let until = until.unwrap_or_else(Instant::now) + half_freeze(exchange);
+                *phase = Phase::Parting(until);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Passes the app's bytes on to the client; how the leg ended, if it did.
+    async fn app_said(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        tunnel: &mut Tunnel,
+        phase: &mut Phase,
+        said: Bytes,
+    ) -> Result<Option<Ended>> {
+        if tunnel.policy == LongLived::Drain {
+            client.write_response_body(Some(said), false).await?;
+            return Ok(None);
+        }
+        if !tunnel.carries() {
+            let mut input = said.clone();
+            while let Ok(Some(_)) = tunnel.from_app.next(&mut input) {}
+            client.write_response_body(Some(said), false).await?;
+            return Ok(None);
+        }
+        let from_gate = exchange.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate);
+        let mut input = said;
+        loop {
+            let part = match tunnel.from_app.next(&mut input) {
+                Ok(Some(part)) => part,
+                Ok(None) => return Ok(None),
+                Err(broken) => return Err(odd(&broken)),
+            };
+            match part.opcode {
+                OURS if from_gate => match Word::read(&part.payload) {
+                    Some((Word::Pause, _)) => *phase = Phase::Finishing(None),
+                    Some((Word::Resume, _)) => *phase = Phase::Open,
+                    Some((Word::Moved { epoch, client: confirmed }, zone)) => {
+                        let facts = self.parts.live.load().table.facts().clone();
+                        let zone = facts.zone_named(zone).ok_or_else(|| odd(&"no such zone"))?;
+                        let home = Home { zone, epoch };
+                        return Ok(Some(Ended::Moved { home, confirmed: confirmed.is_some() }));
+                    }
+                    _ => {}
+                },
+                OURS => return Err(odd(&carry::Broken::Reserved)),
+                CLOSE if matches!(phase, Phase::Parting(_)) => {
+                    return Ok(Some(Ended::Cut { confirmed: true }));
+                }
+                CLOSE => {
+                    client.write_response_body(Some(part.bytes), false).await?;
+                    return Ok(Some(Ended::Closed));
+                }
+                _ => {
+                    tunnel.app_messages += u64::from(part.ends_message);
+                    client.write_response_body(Some(part.bytes), false).await?;
+                }
+            }
+        }
+    }
+
+    /// The leg's other side is gone without a close.
+    async fn app_left(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        tunnel: &Tunnel,
+        phase: Phase,
+    ) -> Result<Ended> {
+        if !tunnel.carries() {
+            return Ok(Ended::Closed);
+        }
+        if let Phase::Parting(_) = phase {
+            return Ok(Ended::Cut { confirmed: false });
+        }
+        let taken = exchange.taken.as_ref();
+        if let Some(taken) = taken.filter(|taken| taken.way == Way::Gate) {
+            // The gate died. The session's home will take the tunnel up, if its app still knows
+            // how far it was.
+            let home = Home { zone: taken.zone, epoch: taken.least };
+            return Ok(Ended::Moved { home, confirmed: false });
+        }
+        if self.side == Side::Edges && tunnel.from_app.at_boundary() {
+            let left = carry::close(APP_LEFT, "the app left", false);
+            client.write_response_body(Some(left), false).await?;
+        }
+        Ok(Ended::Closed)
+    }
+
+    async fn refuse_stream(
+        &self,
+        client: &mut Downstream,
+        broken: &carry::Broken,
+    ) -> Result<Ended> {
+        tracing::debug!(%broken, "a client's stream is refused");
+        let close = carry::close(PROTOCOL, "protocol error", false);
+        client.write_response_body(Some(close), false).await?;
+        Ok(Ended::Closed)
+    }
+
+    /// Listens for a freeze of the tunnel's session, if its service has something done about it
+    /// and it is this process that counts the tunnel in flight.
+    fn recall(&self, exchange: &Exchange, tunnel: &Tunnel) -> Option<Recall> {
+        let taken = exchange.taken.as_ref()?;
+        taken.permit.as_ref()?;
+        let (key, _) = taken.session?;
+        let told = tunnel.policy != LongLived::Drain;
+        told.then(|| self.parts.gates.holds().recall(key))
+    }
+}
+
+fn odd(fault: &dyn std::fmt::Display) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, fault.to_string()).into_up()
+}
+
+async fn called(recall: &mut Option<Recall>) {
+    match recall {
+        Some(recall) => recall.called().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn come(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn deadline(phase: Phase) -> Option<Instant> {
+    match phase {
+        Phase::Finishing(until) => until,
+        Phase::Parting(until) => Some(until),
+        Phase::Open | Phase::Paused => None,
+    }
+}
+
+fn freeze_ms(exchange: &Exchange) -> u64 {
+    exchange.taken.as_ref().map_or(0, |taken| taken.facts.facts.policy.cut.freeze_ms_max).into()
+}
+
+/// What the client's last message may take, and then the app's last word: together a little less
+/// than the freeze.
+fn half_freeze(exchange: &Exchange) -> Duration {
+    Duration::from_millis(freeze_ms(exchange) * 2 / 5)
+}
+
+/// How long a recalled tunnel goes on: different for each, so that clients do not all come back at
+/// once, and at most half the freeze, so that they come back into the hold and go on from there.
+fn jitter(exchange: &Exchange) -> Duration {
+    let ms_max = (freeze_ms(exchange) / 2).min(JITTER_MS_MAX);
+    Duration::from_millis(exchange.spread % (ms_max + 1))
+}
