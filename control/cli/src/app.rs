@@ -10,6 +10,7 @@ mod record;
 pub mod redis;
 mod serve;
 pub mod shelf;
+mod socket;
 
 pub(crate) use answer::FILL_BYTES_MAX;
 pub use answer::fill;

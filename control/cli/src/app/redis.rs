@@ -31,14 +31,21 @@ const APPEND: &str = "local fence = tonumber(redis.call('GET', KEYS[1]) or '0')
 if tonumber(ARGV[1]) < fence then return -1 end
 return redis.call('RPUSH', KEYS[2], ARGV[2])";
 
+/// Writes a number down and counts it, if the session is not fenced at a higher epoch.
+const HEAR: &str = "local fence = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tonumber(ARGV[1]) < fence then return -1 end
+redis.call('RPUSH', KEYS[2], ARGV[2])
+return redis.call('INCR', KEYS[3])";
+
 /// The key patterns that the service states for this app.
-pub const KEYS: [&str; 2] = ["notebook:{id}", "blob:{id}"];
+pub const KEYS: [&str; 4] = ["notebook:{id}", "blob:{id}", "socket:{id}", "taken:{id}"];
 
 /// A running app.
 pub struct RedisApp {
     zone: String,
     store: ConnectionManager,
     append: redis::Script,
+    hear: redis::Script,
 }
 
 impl RedisApp {
@@ -51,10 +58,47 @@ impl RedisApp {
             .set_connection_timeout(Some(std::time::Duration::from_secs(1)))
             .set_response_timeout(Some(std::time::Duration::from_secs(2)));
         let store = redis::Client::open(url)?.get_connection_manager_with_config(config).await?;
-        Ok(Arc::new(Self { zone, store, append: redis::Script::new(APPEND) }))
+        let (append, hear) = (redis::Script::new(APPEND), redis::Script::new(HEAR));
+        Ok(Arc::new(Self { zone, store, append, hear }))
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
+    /// Numbers taken from the session's socket; none of a new one.
+    pub(super) async fn taken(&self, caller: Caller, anew: bool) -> redis::RedisResult<u64> {
+        let key = format!("taken:{:032x}", caller.session);
+        let mut store = self.store.clone();
+        if anew {
+            redis::cmd("DEL").arg(&key).query_async::<()>(&mut store).await?;
+        }
+        let taken: Option<u64> = redis::cmd("GET").arg(&key).query_async(&mut store).await?;
+        Ok(taken.unwrap_or(0))
+    }
+
+    /// Writes a number down; false if the session has moved.
+    pub(super) async fn hear(&self, caller: Caller, seq: u64) -> redis::RedisResult<bool> {
+        let id = format!("{:032x}", caller.session);
+        let taken: i64 = self
+            .hear
+            .key(format!("homing:epoch:{id}"))
+            .key(format!("socket:{id}"))
+            .key(format!("taken:{id}"))
+            .arg(caller.epoch)
+            .arg(seq)
+            .invoke_async(&mut self.store.clone())
+            .await?;
+        Ok(taken >= 0)
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Bytes> {
+        if request.uri().path() == "/socket" {
+            let session = caller(request.headers()).map(|caller| caller.session);
+            let mut response = super::socket::open(self, request).await;
+            if let Some(Ok(session)) =
+                session.map(|id| HeaderValue::from_str(&format!("{id:032x}")))
+            {
+                response.headers_mut().insert("x-notebook-session", session);
+            }
+            return response;
+        }
         let (head, body) = request.into_parts();
         if head.uri.path() == "/healthz" {
             return plain(StatusCode::OK, "serving");
@@ -190,7 +234,7 @@ pub async fn serve(app: Arc<RedisApp>, listener: TcpListener) {
             builder.http1().timer(TokioTimer::new());
             builder.http2().timer(TokioTimer::new());
             // A connection that ends badly is its peer's business.
-            let _ = builder.serve_connection(TokioIo::new(stream), answer).await;
+            let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer).await;
         });
     }
 }

@@ -7,6 +7,7 @@ pub mod chaos;
 pub mod figures;
 pub mod line;
 pub mod mover;
+pub mod socket;
 pub mod stage;
 pub mod store;
 pub mod writer;
@@ -60,7 +61,7 @@ pub async fn run(args: &DemoArgs) -> Result<(), Trouble> {
         let json = serde_json::to_string_pretty(&report).unwrap_or_default();
         std::fs::write(file, json)?;
     }
-    match report.chaos.as_ref().map_or(0, |chaos| chaos.audit.violations()) {
+    match report.chaos.as_ref().map_or(0, chaos::Outcome::violations) {
         0 => Ok(()),
         broken => Err(Trouble::failure(format!("{broken} promises were broken"))
             .remedy(format!("repeat with `--seed {} --keep` and look at the logs", args.seed))),
@@ -142,7 +143,20 @@ fn text(report: &FleetReport) -> String {
         for word in &audit.words {
             text += &format!("  {word}\n");
         }
-        text += if audit.is_clean() { "no violation\n" } else { "PROMISES WERE BROKEN\n" };
+        let sockets = &chaos.sockets;
+        text += &format!(
+            "{} WebSockets: {} numbers said, {} heard back; closed by handoffs alone {}, under faults \
+             {:?}; lost {}, doubled {}, reordered {}\n",
+            sockets.sockets,
+            sockets.said,
+            sockets.back,
+            sockets.closed_alone,
+            sockets.closed,
+            sockets.lost,
+            sockets.doubled,
+            sockets.reordered,
+        );
+        text += if chaos.violations() == 0 { "no violation\n" } else { "PROMISES WERE BROKEN\n" };
     }
     text
 }

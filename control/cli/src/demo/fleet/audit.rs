@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::socket::{Heard, Talker};
 use super::stage::Stage;
 use super::writer::{Fate, Writer};
 use crate::app::notebook::Entry;
@@ -125,6 +126,81 @@ pub async fn audit(stage: &Stage, writers: &[Arc<Writer>]) -> Result<Audit, Trou
         audit.compare(&writer.user, &seen.fates, &entries);
     }
     Ok(audit)
+}
+
+/// What the audit of WebSockets found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Sockets {
+    /// Clients with a socket.
+    pub sockets: usize,
+    /// Numbers said.
+    pub said: u64,
+    /// Numbers heard back.
+    pub back: u64,
+    /// Sockets closed while sessions were handed over and nothing else happened.
+    pub closed_alone: u64,
+    /// Sockets closed under faults, by close code; 0 for none.
+    pub closed: BTreeMap<u16, u64>,
+    /// Numbers heard back that no store holds.
+    pub lost: u64,
+    /// Numbers that are held, or were heard, more than once.
+    pub doubled: u64,
+    /// Numbers held or heard before one that was said earlier.
+    pub reordered: u64,
+}
+
+impl Sockets {
+    /// How many promises were broken.
+    #[must_use]
+    pub fn violations(&self) -> u64 {
+        self.closed_alone + self.lost + self.doubled + self.reordered
+    }
+
+    fn compare(&mut self, heard: &Heard, held: &[u64]) {
+        self.said += heard.said;
+        self.back += heard.back.len() as u64;
+        for numbers in [held, &heard.back] {
+            let mut seen = std::collections::BTreeSet::new();
+            let mut highest = 0;
+            for number in numbers {
+                self.doubled += u64::from(!seen.insert(*number));
+                self.reordered += u64::from(*number < highest);
+                highest = highest.max(*number);
+            }
+        }
+        let lost = heard.back.iter().filter(|number| !held.contains(number)).count();
+        self.lost += lost as u64;
+        for close in &heard.closes {
+            *self.closed.entry(close.unwrap_or(0)).or_default() += 1;
+        }
+    }
+}
+
+/// Compares what talkers heard with what the stores hold.
+///
+/// # Errors
+/// A store does not answer.
+pub async fn sockets(
+    stage: &Stage,
+    talkers: &[Arc<Talker>],
+    closed_alone: u64,
+) -> Result<Sockets, Trouble> {
+    let mut found = Sockets { sockets: talkers.len(), closed_alone, ..Sockets::default() };
+    for talker in talkers {
+        let heard = talker.heard();
+        let Some(session) = &heard.session else { continue };
+        // The home is where most is: a copy that waits to be let go is what the home began with.
+        let mut held = Vec::new();
+        for store in &stage.stores {
+            let lines = store.list(&format!("socket:{session}")).await?;
+            if lines.len() > held.len() {
+                held = lines;
+            }
+        }
+        let held: Vec<u64> = held.iter().filter_map(|line| line.parse().ok()).collect();
+        found.compare(&heard, &held);
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::audit::{Audit, audit};
+use super::audit::{self, Audit, Sockets, audit};
 use super::mover;
+use super::socket::Talker;
 use super::stage::{Stage, ZONES};
 use super::writer::Writer;
 use crate::demo::screen::Screen;
@@ -25,6 +26,10 @@ const THINK: Duration = Duration::from_millis(500);
 const BETWEEN: Duration = Duration::from_millis(2_500);
 /// Pause between two orders to move.
 const MOVE_EVERY: Duration = Duration::from_millis(40);
+/// Clients with a WebSocket, where the app has one.
+const TALKERS: usize = 200;
+/// How long sessions are handed over before the first fault.
+const ALONE: Duration = Duration::from_secs(15);
 /// How long the fleet has to settle once the faults stop.
 const SETTLE: Duration = Duration::from_secs(120);
 
@@ -54,6 +59,16 @@ pub struct Outcome {
     pub refusals: std::collections::BTreeMap<u16, u64>,
     /// What the stores hold against what clients saw.
     pub audit: Audit,
+    /// The same of WebSockets.
+    pub sockets: Sockets,
+}
+
+impl Outcome {
+    /// Promises that were broken.
+    #[must_use]
+    pub fn violations(&self) -> u64 {
+        self.audit.violations() + self.sockets.violations()
+    }
 }
 
 /// Lets it happen.
@@ -64,6 +79,21 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
     let writers: Vec<_> = (0..WRITERS)
         .map(|n| Writer::new(format!("chaos-{seed}-{n}"), stage.edges.clone(), n % 2 == 1))
         .collect();
+    let talkers: Vec<_> = match stage.stores.is_empty() {
+        true => Vec::new(),
+        false => (0..TALKERS)
+            .map(|n| {
+                let edge = stage.edges[n % stage.edges.len()];
+                Talker::new(format!("talker-{seed}-{n}"), edge)
+            })
+            .collect(),
+    };
+    let (silence, stopped) = tokio::sync::watch::channel(false);
+    let mut talking = tokio::task::JoinSet::new();
+    for talker in talkers.iter().cloned() {
+        let stopped = stopped.clone();
+        talking.spawn(async move { talker.talk(stopped).await });
+    }
     let before = mover::outcomes(&stage.control, 0, &mut Default::default()).await?;
     let mut writing = tokio::task::JoinSet::new();
     for (n, writer) in writers.iter().cloned().enumerate() {
@@ -79,13 +109,16 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
     let moving = tokio::spawn(keep_moving(
         stage.control.clone(),
         writers.clone(),
+        talkers.clone(),
         Draw(seed | 1),
         Arc::clone(&stop),
         Arc::clone(&ordered),
     ));
     let mut outcome = Outcome::default();
     let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    tokio::time::sleep(BETWEEN).await;
+    tokio::time::sleep(ALONE).await;
+    let closes = || talkers.iter().map(|t| t.heard().closes.len() as u64).sum::<u64>();
+    let closed_alone = closes();
     while !writing.is_empty() {
         let faults = round(stage, &mut draw);
         for fault in faults {
@@ -103,6 +136,8 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
     }
     stop.store(true, Relaxed);
     let _ = moving.await;
+    silence.send_replace(true);
+    while talking.join_next().await.is_some() {}
     outcome.ordered = ordered.load(Relaxed);
     mover::settle(&stage.control, SETTLE).await?;
     let mut ended = std::collections::BTreeMap::new();
@@ -119,6 +154,7 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
         }
     }
     outcome.audit = audit(stage, &writers).await?;
+    outcome.sockets = audit::sockets(stage, &talkers, closed_alone).await?;
     Ok(outcome)
 }
 
@@ -182,14 +218,19 @@ impl Fault {
 async fn keep_moving(
     control: crate::rest::Rest,
     writers: Vec<Arc<Writer>>,
+    talkers: Vec<Arc<Talker>>,
     mut draw: Draw,
     stop: Arc<AtomicBool>,
     ordered: Arc<AtomicU64>,
 ) {
     while !stop.load(Relaxed) {
         tokio::time::sleep(MOVE_EVERY).await;
-        let writer = &writers[draw.below(writers.len())];
-        let Some(session) = writer.seen().session else { continue };
+        let n = draw.below(writers.len() + talkers.len());
+        let session = match talkers.get(n) {
+            Some(talker) => talker.heard().session,
+            None => writers[n - talkers.len()].seen().session,
+        };
+        let Some(session) = session else { continue };
         let to = ZONES[draw.below(ZONES.len())];
         // Control may be dead just now; and most refusals say that the session is moving already.
         if let Ok(Some(_)) = mover::ask(&control, &session, to).await {

@@ -1,0 +1,80 @@
+//! The notebook's WebSocket, over Redis: every text message is a number, written down and answered
+//! with itself. It shows what an app does to have its sockets carried: it answers a close when it
+//! has taken everything before it, and on the next leg says how far it was.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Message, handshake::derive_accept_key, protocol::Role};
+
+use super::redis::RedisApp;
+use super::serve::caller;
+use super::shelf::Caller;
+
+/// What Homing asks and is told at the start of a leg that is not the first.
+const RESUME: &str = "homing-resume";
+
+/// Takes a handshake; the socket is served by a task of its own.
+pub(super) async fn open(app: Arc<RedisApp>, mut request: Request<Incoming>) -> Response<Bytes> {
+    let refuse = |status| {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = status;
+        response
+    };
+    let key = request.headers().get("sec-websocket-key").cloned();
+    let (Some(key), Some(caller)) = (key, caller(request.headers())) else {
+        return refuse(StatusCode::BAD_REQUEST);
+    };
+    let resumes = request.headers().contains_key(RESUME);
+    let Ok(taken) = app.taken(caller, !resumes).await else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            let stream = TokioIo::new(upgraded);
+            let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+            serve(&app, caller, socket).await;
+        }
+    });
+    let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = derive_accept_key(key.as_bytes());
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        headers.insert("sec-websocket-accept", accept);
+    }
+    if let (true, Ok(taken)) = (resumes, HeaderValue::from_str(&format!("client={taken}"))) {
+        headers.insert(RESUME, taken);
+    }
+    response
+}
+
+async fn serve<S>(app: &RedisApp, caller: Caller, mut socket: WebSocketStream<S>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    // A close is answered by the library, behind everything that was said before it.
+    while let Some(Ok(message)) = socket.next().await {
+        let Message::Text(text) = message else { continue };
+        let Ok(seq) = text.parse::<u64>() else { continue };
+        match app.hear(caller, seq).await {
+            // Not written: the client must not be told that it is.
+            Err(_) | Ok(false) => {
+                let _ = socket.close(None).await;
+                return;
+            }
+            Ok(true) => {
+                if socket.send(Message::Text(text)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
