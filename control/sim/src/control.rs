@@ -1,10 +1,13 @@
 //! Control's shell around the production authority: leases, the durable record, the published
 //! table. The record and the lives survive a crash; the authority machine does not.
 
-use homing_session::handoff::{
-    Authority, Record,
-    authority::{Action, Event},
-    record::{Lives, Pending},
+use homing_session::{
+    handoff::{
+        Authority, Record,
+        authority::{Action, Event},
+        record::{Lives, Pending},
+    },
+    lease::{LeaseLedger, Registered},
 };
 use homing_wire::{
     Cut, Directive, DirectiveId, Epoch, Incarnation, MoveReason, SessionKey, ZoneId,
@@ -13,9 +16,21 @@ use homing_wire::{
 use crate::{
     faults::Act,
     link::Party,
-    scenario::{DRIFT_MS, LEASE_MS, Mutant, Scenario, Shape},
+    scenario::{LEASE_MS, MARGIN_MS, Mutant, Scenario, Shape},
     turn::{self, Packet, Turn},
 };
+
+/// A ledger as control starts with it: no lease is held to have ended before a whole one has
+/// passed, for the last may have been given just before.
+fn inherited(live: &[Option<Incarnation>], now_ms: u64) -> LeaseLedger {
+    let mut ledger = LeaseLedger::paced(LEASE_MS, MARGIN_MS, 0);
+    for (zone, life) in live.iter().enumerate() {
+        if let Some(life) = *life {
+            ledger.inherit(&zone.to_string(), life, now_ms);
+        }
+    }
+    ledger
+}
 
 /// The control process.
 #[derive(Debug)]
@@ -30,22 +45,26 @@ pub(crate) struct Control {
     live: Vec<Option<Incarnation>>,
     /// Durable: the highest life of each zone's gate known to be over.
     dead_through: Vec<u64>,
-    lease_until_ms: Vec<u64>,
+    ledger: LeaseLedger,
+    /// Durable: how many processes there have been.
+    term: u64,
 }
 
 impl Control {
     /// Control that knows of one session in zone 0.
     #[must_use]
     pub(crate) fn new(scenario: &Scenario) -> Self {
+        let live = vec![Some(Incarnation(1)); scenario.zones];
         let record = Record::settled(ZoneId(0), Incarnation(1), Epoch::FIRST);
         Self {
             up: true,
             authority: Authority::new(record, scenario.patience(), 0),
             wake_ms: None,
             stored: [record; 2],
-            live: vec![Some(Incarnation(1)); scenario.zones],
+            ledger: inherited(&live, 0),
+            live,
             dead_through: vec![0; scenario.zones],
-            lease_until_ms: vec![LEASE_MS + DRIFT_MS; scenario.zones],
+            term: 1,
         }
     }
 
@@ -63,13 +82,18 @@ impl Control {
         }
     }
 
-    /// A new process takes up the record. No lease is held to have ended before a whole one has
-    /// passed: the last may have been given just before the crash.
+    /// A new process takes up the record.
     pub(crate) fn restart(&mut self, turn: &mut Turn<'_>) {
         self.up = true;
         self.wake_ms = None;
         self.authority = Authority::new(self.stored[0], turn.scenario.patience(), turn.now_ms);
-        self.lease_until_ms.fill(turn.now_ms + LEASE_MS + DRIFT_MS);
+        self.ledger = inherited(&self.live, turn.now_ms);
+        self.term += 1;
+        if turn.scenario.mutant != Some(Mutant::DeadForgotten) {
+            for (zone, &life) in self.dead_through.iter().enumerate() {
+                self.ledger.inherit_over(&zone.to_string(), Incarnation(life));
+            }
+        }
         self.tell(Event::LivesChanged, turn);
     }
 
@@ -77,7 +101,7 @@ impl Control {
     pub(crate) fn receive(&mut self, packet: Packet, turn: &mut Turn<'_>) {
         match packet {
             Packet::Handoff { message, .. } => self.tell(Event::Heard(message), turn),
-            Packet::Renew { zone, life, sent_ms } => self.renew(zone, life, sent_ms, turn),
+            Packet::Renew { zone, life, former, seq } => self.renew(zone, life, former, seq, turn),
             _ => {}
         }
     }
@@ -90,13 +114,17 @@ impl Control {
 
     /// Declares dead whose lease has surely ended, and publishes the table once more.
     pub(crate) fn round(&mut self, turn: &mut Turn<'_>) {
-        let ended =
-            |&zone: &usize| self.live[zone].is_some() && turn.now_ms > self.lease_until_ms[zone];
-        if turn.scenario.shape == Shape::Fleet
-            && let Some(zone) = (0..self.live.len()).find(ended)
-        {
-            self.bury(zone, turn);
-            self.tell(Event::LivesChanged, turn);
+        if turn.scenario.shape == Shape::Fleet {
+            self.ledger.strike(turn.now_ms);
+            let struck: Vec<usize> = (0..self.live.len())
+                .filter(|&zone| self.ledger.life(&zone.to_string()) != self.live[zone])
+                .collect();
+            for &zone in &struck {
+                self.bury(zone, turn);
+            }
+            if !struck.is_empty() {
+                self.tell(Event::LivesChanged, turn);
+            }
         }
         self.publish(turn);
     }
@@ -113,25 +141,26 @@ impl Control {
         }
     }
 
-    fn renew(&mut self, zone: usize, life: u64, sent_ms: u64, turn: &mut Turn<'_>) {
+    fn renew(&mut self, zone: usize, life: u64, former: u64, seq: u64, turn: &mut Turn<'_>) {
         let gate = Party::Gate(zone);
-        if life <= self.dead_through[zone] {
-            return turn.send(Party::Control, gate, Packet::DeclaredDead { life });
+        let (name, incarnation) = (zone.to_string(), Incarnation(life));
+        match self.ledger.register(&name, incarnation, Incarnation(former), turn.now_ms) {
+            Registered::Over => {
+                return turn.send(Party::Control, gate, Packet::DeclaredDead { life });
+            }
+            Registered::Wait(_) => return,
+            Registered::Begun => {
+                // The life before is over, and that is stored before this one has a lease.
+                self.bury(zone, turn);
+                self.live[zone] = Some(incarnation);
+            }
+            Registered::Known => {}
         }
-        let known = self.live[zone];
-        if known.is_some_and(|known| known.0 > life) {
-            return;
+        if let Some(ms) = self.ledger.renew(&name, incarnation, turn.now_ms) {
+            let lease = Packet::Lease { life, seq, term: self.term, ms };
+            turn.send(Party::Control, gate, lease);
         }
-        self.lease_until_ms[zone] = turn.now_ms + LEASE_MS + DRIFT_MS;
-        // The gate's clock is off by up to the drift over one lease.
-        let until_ms = sent_ms + LEASE_MS + turn.dice.between(0, DRIFT_MS - 1);
-        turn.send(Party::Control, gate, Packet::Lease { life, until_ms });
-        if known != Some(Incarnation(life)) {
-            // A later life in its place proves that the earlier is over.
-            self.bury(zone, turn);
-            self.live[zone] = Some(Incarnation(life));
-            self.tell(Event::LivesChanged, turn);
-        }
+        self.tell(Event::LivesChanged, turn);
     }
 
     /// Starts a handoff to a zone chosen by chance, if nothing is pending.

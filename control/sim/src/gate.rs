@@ -10,13 +10,15 @@ use homing_session::{
     gate::{self, Guard, Ownership, Reaction, Refusal, Tenure},
     handoff::{Message, Source, Target, message::Copied, source, target},
     idle::IdleGaps,
+    lease::LeaseHolder,
 };
 use homing_wire::{Directive, DirectiveId, Epoch, Incarnation, ZoneId};
 
 use crate::{
+    clock::LocalClock,
     faults::Act,
     link::Party,
-    scenario::{EXECUTION_MS, Mutant, Shape},
+    scenario::{LEASE_MS, Mutant, RENEW_MS, Shape},
     turn::{Packet, Turn},
 };
 
@@ -51,8 +53,10 @@ pub(crate) struct Gate {
     pub(crate) up: bool,
     /// Which life of it.
     pub(crate) life: u64,
-    /// The lease ends then, by this gate's clock.
-    pub(crate) lease_until_ms: u64,
+    lease: LeaseHolder,
+    clock: LocalClock,
+    /// The last life that held a lease; this process knows that it is over.
+    former: u64,
     /// What this gate is to the session.
     pub(crate) ownership: Ownership,
     /// The session's state here.
@@ -80,12 +84,14 @@ pub(crate) struct Gate {
 impl Gate {
     /// A gate in its first life, which owns the session or does not.
     #[must_use]
-    pub(crate) fn new(zone: usize, ownership: Ownership) -> Self {
+    pub(crate) fn new(zone: usize, ownership: Ownership, clock: LocalClock) -> Self {
         Self {
             zone,
             up: true,
             life: 1,
-            lease_until_ms: 0,
+            lease: LeaseHolder::default(),
+            clock,
+            former: 0,
             ownership,
             store: Store::default(),
             given: false,
@@ -120,6 +126,10 @@ impl Gate {
     /// A new process, and a new life.
     pub(crate) fn restart(&mut self, turn: &mut Turn<'_>) {
         self.up = true;
+        // Now and then a process comes up without the proof that the one before it is gone.
+        if turn.scenario.shape == Shape::Fleet && turn.dice.chance(200) {
+            self.former = 0;
+        }
         self.life += 1;
         turn.wait(self.zone, self.life, 1, Timer::Renew);
     }
@@ -142,16 +152,31 @@ impl Gate {
             Shape::Fleet => Store::default(),
             Shape::Solo => std::mem::take(&mut self.store),
         };
-        let Self { zone, up, life, ownership, .. } = *self;
-        *self = Self { up, life, store, ..Self::new(zone, ownership) };
+        let Self { zone, up, life, ownership, clock, .. } = *self;
+        let former = if self.lease.valid_until_ms() > 0 { life } else { self.former };
+        *self = Self { up, life, former, store, ..Self::new(zone, ownership, clock) };
     }
 
-    /// Whether this gate may execute now: a request admitted now must end under the lease.
+    /// Asks for the lease, or for more of it.
+    fn renew(&mut self, turn: &mut Turn<'_>) {
+        let seq = self.lease.renew_sent(self.clock.at(turn.now_ms));
+        let Self { zone, life, former, .. } = *self;
+        turn.send(self.me(), Party::Control, Packet::Renew { zone, life, former, seq });
+        turn.wait(zone, life, RENEW_MS, Timer::Renew);
+    }
+
+    /// The lease that the world begins with.
+    pub(crate) fn begin_leased(&mut self) {
+        let seq = self.lease.renew_sent(self.clock.at(0));
+        self.lease.granted(seq, 1, LEASE_MS);
+    }
+
+    /// Whether this gate may execute now.
     #[must_use]
     pub(crate) fn leased(&self, turn: &Turn<'_>) -> bool {
         turn.scenario.shape == Shape::Solo
             || turn.scenario.mutant == Some(Mutant::LeaseIgnored)
-            || turn.now_ms + EXECUTION_MS < self.lease_until_ms
+            || self.lease.is_valid(self.clock.at(turn.now_ms))
     }
 
     /// Whether no request is held or in execution.
@@ -174,8 +199,11 @@ impl Gate {
         match packet {
             Packet::Handoff { from, message, cargo } => self.hear(from, message, cargo, turn),
             Packet::Request(request) => self.admit(request, turn),
-            Packet::Lease { life, until_ms } if life == self.life => {
-                self.lease_until_ms = self.lease_until_ms.max(until_ms);
+            Packet::Lease { life, seq, term, ms } if life == self.life => {
+                let from_arrival = turn.scenario.mutant == Some(Mutant::LeaseFromArrival);
+                let now_ms = self.clock.at(turn.now_ms);
+                let seq = if from_arrival { self.lease.renew_sent(now_ms) } else { seq };
+                self.lease.granted(seq, term, ms);
             }
             Packet::DeclaredDead { life } if life == self.life => self.begin_again(turn),
             _ => {}
@@ -186,12 +214,7 @@ impl Gate {
     /// Something waited for within this gate has come.
     pub(crate) fn wake(&mut self, timer: Timer, turn: &mut Turn<'_>) {
         match timer {
-            Timer::Renew => {
-                let renew =
-                    Packet::Renew { zone: self.zone, life: self.life, sent_ms: turn.now_ms };
-                turn.send(self.me(), Party::Control, renew);
-                turn.wait(self.zone, self.life, crate::scenario::RENEW_MS, Timer::Renew);
-            }
+            Timer::Renew => self.renew(turn),
             Timer::Executed(request) => self.executed(request, turn),
             Timer::HoldEnds(request) => self.hold_ends(request, turn),
             Timer::Exported { directive, ticket, since, last } => {

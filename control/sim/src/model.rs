@@ -24,6 +24,8 @@ pub struct Scope {
     pub handoffs: u8,
     /// Crashes and lease losses, at any point, of either gate.
     pub faults: u8,
+    /// Clients that stay away, of the two: each doubles and redoubles the states.
+    pub absent: u8,
     /// A defect that the check must find.
     pub mutant: Option<Mutant>,
 }

@@ -22,6 +22,10 @@ pub enum Shape {
 pub enum Mutant {
     /// Gates execute whatever their lease says.
     LeaseIgnored,
+    /// Gates count their lease from when it is granted, not from when they asked.
+    LeaseFromArrival,
+    /// A control that starts does not know which lives its forerunner declared dead.
+    DeadForgotten,
     /// The dedup window does not travel with the cut.
     WindowLeftBehind,
     /// The cut carries no last delta.
@@ -38,8 +42,10 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::LeaseIgnored,
+        Self::LeaseFromArrival,
+        Self::DeadForgotten,
         Self::WindowLeftBehind,
         Self::DeltaLeftBehind,
         Self::SentBeforeStored,
@@ -70,6 +76,8 @@ pub struct Scenario {
     pub loss: u64,
     /// See `loss`.
     pub repeat: u64,
+    /// Messages that are late, by more than a lease at worst, in a thousand.
+    pub late: u64,
     /// Crashes that may happen.
     pub crashes: u32,
     /// Partitions that happen.
@@ -87,13 +95,15 @@ pub struct Scenario {
 }
 
 /// How long a lease lasts from the time its renewal was sent.
-pub(crate) const LEASE_MS: u64 = 400;
+pub(crate) const LEASE_MS: u32 = 400;
 /// How often it is renewed.
 pub(crate) const RENEW_MS: u64 = 80;
-/// How far a gate's clock may be off over one lease; the authority waits so much longer.
-pub(crate) const DRIFT_MS: u64 = 20;
-/// Longest execution of one request. A gate admits none that its lease would not outlast.
+/// What the authority waits beyond lease and drift: the longest execution, and a clock's tick.
+pub(crate) const MARGIN_MS: u64 = EXECUTION_MS + 2;
+/// Longest execution of one request; it may go on when the lease has ended.
 pub(crate) const EXECUTION_MS: u64 = 15;
+/// Longest delay of a message that is late.
+pub(crate) const LATE_MS: u64 = 500;
 /// Writes one client can make: its numbers are bits of one word.
 pub(crate) const WRITES_MAX: u8 = 64;
 /// Most clients.
@@ -117,6 +127,7 @@ impl Scenario {
             delay_ms: (0, slowest),
             loss: if quiet_network { 0 } else { dice.between(0, 150) },
             repeat: if quiet_network { 0 } else { dice.between(0, 150) },
+            late: if quiet_network { 0 } else { dice.between(0, 40) },
             crashes: dice.between(0, 3) as u32,
             partitions: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
             copy_failures: if dice.chance(300) { dice.between(10, 200) } else { 0 },

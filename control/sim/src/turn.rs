@@ -20,9 +20,9 @@ pub(crate) enum Packet {
     /// A message of the handoff, with the bytes that travel with it.
     Handoff { from: Party, message: Message, cargo: Option<Cargo> },
     /// A gate wants its lease renewed.
-    Renew { zone: usize, life: u64, sent_ms: u64 },
-    /// It is, until then by the gate's clock.
-    Lease { life: u64, until_ms: u64 },
+    Renew { zone: usize, life: u64, former: u64, seq: u64 },
+    /// It is, for so long from when the gate asked.
+    Lease { life: u64, seq: u64, term: u64, ms: u32 },
     /// It is not, and never will be.
     DeclaredDead { life: u64 },
     /// The placement table's line for the session.

@@ -2,18 +2,18 @@
 //! laws after each.
 
 use homing_session::gate::{Ownership, Tenure, Verdict};
-use homing_session::handoff::record::Pending;
+use homing_session::{handoff::record::Pending, lease::DRIFT_PERCENT};
 use homing_wire::Epoch;
 
 use crate::{
-    clock::{Clock, Dice},
+    clock::{Clock, Dice, LocalClock},
     control::Control,
     edge::Edge,
     faults::Faults,
     gate::{Gate, Request, Timer},
     laws::{Law, Ledger},
     link::{Network, Party},
-    scenario::{LEASE_MS, Scenario, Shape},
+    scenario::{Scenario, Shape},
     tally::Tally,
     turn::{Event, Packet, Reply, Turn},
     users::{AGAIN_MS, ANSWER_MS, User},
@@ -111,8 +111,10 @@ impl World {
             .map(|zone| {
                 let home = zone == 0;
                 let owner = Ownership::owner(Epoch::FIRST);
-                let mut gate = Gate::new(zone, if home { owner } else { Ownership::away() });
-                gate.lease_until_ms = LEASE_MS;
+                let clock = LocalClock::any(&mut dice, DRIFT_PERCENT);
+                let ownership = if home { owner } else { Ownership::away() };
+                let mut gate = Gate::new(zone, ownership, clock);
+                gate.begin_leased();
                 gate
             })
             .collect();
@@ -264,8 +266,16 @@ impl World {
             other => Party::Gate(other),
         };
         let until_ms = self.clock.now_ms() + self.dice.between(50, 900);
-        self.network.cut(Party::Gate(zone), other, until_ms);
-        turn!(self).trace(|| format!("gate {zone} and {other:?} part until {until_ms} ms"));
+        let gate = Party::Gate(zone);
+        let directions = match self.dice.between(0, 2) {
+            0 => vec![(gate, other)],
+            1 => vec![(other, gate)],
+            _ => vec![(gate, other), (other, gate)],
+        };
+        for (from, to) in directions {
+            self.network.cut(from, to, until_ms);
+            turn!(self).trace(|| format!("nothing from {from:?} reaches {to:?} till {until_ms}"));
+        }
     }
 
     fn crash(&mut self, party: Party) {

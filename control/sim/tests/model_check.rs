@@ -1,5 +1,6 @@
-//! The handoff under the explicit-state check: every interleaving with one fault keeps the laws
-//! and leads to a served session, and each of six planted defects is found.
+//! The handoff under the explicit-state check: every interleaving with one fault, and for one client
+//! with two, keeps the laws and leads to a served session; each of six planted defects is found.
+//! `HOMING_MODEL_FULL=1` adds the second client to the two faults: minutes, and gigabytes.
 
 use homing_sim::model::{Law, Mutant, Report, Scope, check};
 
@@ -31,23 +32,38 @@ fn assert_sound(scope: Scope) -> Report {
 
 #[test]
 fn one_handoff_without_faults_keeps_every_law() {
-    let report = assert_sound(Scope { handoffs: 1, faults: 0, mutant: None });
+    let report = assert_sound(Scope { handoffs: 1, ..Scope::default() });
     assert!(report.states > 5_000, "the model has shrunk to {} states", report.states);
 }
 
 #[test]
 fn one_handoff_with_any_one_fault_keeps_every_law() {
-    let report = assert_sound(Scope { handoffs: 1, faults: 1, mutant: None });
+    let report = assert_sound(Scope { handoffs: 1, faults: 1, ..Scope::default() });
+    assert!(report.states > 500_000, "the model has shrunk to {} states", report.states);
+}
+
+#[test]
+fn one_handoff_with_any_two_faults_keeps_every_law() {
+    let absent = u8::from(std::env::var_os("HOMING_MODEL_FULL").is_none());
+    let scope = Scope { handoffs: 1, faults: 2, absent, ..Scope::default() };
+    let report = assert_sound(scope);
+    assert!(report.states > 400_000, "the model has shrunk to {} states", report.states);
+}
+
+#[test]
+fn two_handoffs_with_any_one_fault_keep_every_law() {
+    let scope = Scope { handoffs: 2, faults: 1, absent: 1, ..Scope::default() };
+    let report = assert_sound(scope);
     assert!(report.states > 500_000, "the model has shrunk to {} states", report.states);
 }
 
 #[test]
 fn two_handoffs_keep_every_law() {
-    assert_sound(Scope { handoffs: 2, faults: 0, mutant: None });
+    assert_sound(Scope { handoffs: 2, ..Scope::default() });
 }
 
 fn assert_caught(mutant: Mutant, faults: u8, expected: Law) {
-    let report = checked(Scope { handoffs: 1, faults, mutant: Some(mutant) });
+    let report = checked(Scope { handoffs: 1, faults, mutant: Some(mutant), ..Scope::default() });
     let (law, trace) = report.broken.expect("the planted defect is found");
     println!("{mutant:?}: {law:?} after {} steps:\n  {}", trace.len(), trace.join("\n  "));
     assert_eq!(law, expected, "{mutant:?}");

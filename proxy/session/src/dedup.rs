@@ -46,12 +46,24 @@ impl DedupWindow {
         newest_first.find(|entry| (entry.client, entry.seq) == (client, seq)).map(|e| e.digest)
     }
 
-    /// Remembers an executed request and forgets the oldest beyond the window.
+    /// Remembers an executed request and forgets the oldest beyond the window. Every client's last
+    /// is kept while another's can go: who waits long for an answer would else be pushed out by
+    /// the busy, and its next attempt executed again.
     pub fn record(&mut self, client: u64, seq: u64, digest: u64) {
         if self.entries.len() == WINDOW {
-            self.entries.pop_front();
+            let oldest = self.oldest_but_no_last(client).unwrap_or(0);
+            self.entries.remove(oldest);
         }
         self.entries.push_back(Entry { client, seq, digest });
+    }
+
+    /// The oldest entry that is not its client's last, now that `recording` has a later one. Found
+    /// at once unless there are about as many clients as entries.
+    fn oldest_but_no_last(&self, recording: u64) -> Option<usize> {
+        let has_later = |at: usize, client: u64| {
+            client == recording || self.entries.iter().skip(at + 1).any(|e| e.client == client)
+        };
+        self.entries.iter().enumerate().position(|(at, entry)| has_later(at, entry.client))
     }
 
     /// Requests remembered.
@@ -131,6 +143,23 @@ mod tests {
         assert_eq!(DedupWindow::import(&[1, 0, 0]), Err(InvalidWindow::Length(3)));
         let long = [1; 1 + 65 * ENTRY_BYTES];
         assert_eq!(DedupWindow::import(&long), Err(InvalidWindow::Length(long.len())));
+    }
+
+    #[test]
+    fn a_client_that_waits_is_not_pushed_out_by_a_busy_one() {
+        let mut window = DedupWindow::default();
+        window.record(1, 5, 50);
+        window.record(1, 6, 60);
+        for seq in 0..10 * WINDOW as u64 {
+            window.record(2, seq, 0);
+        }
+        assert_eq!((window.check(1, 5), window.check(1, 6)), (None, Some(60)));
+        assert_eq!(window.len(), WINDOW);
+        for client in 10..10 + WINDOW as u64 {
+            window.record(client, 0, 0);
+        }
+        assert_eq!(window.check(1, 6), None, "every entry belongs to another client");
+        assert_eq!(window.len(), WINDOW);
     }
 
     proptest! {

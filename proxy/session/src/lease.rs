@@ -74,6 +74,8 @@ impl LeaseHolder {
 #[derive(Clone, Debug)]
 pub struct LeaseLedger {
     lease_ms: u32,
+    margin_ms: u64,
+    silence_ms: u64,
     gates: BTreeMap<String, Entry>,
     /// The last life of each gate that was struck off.
     over: BTreeMap<String, Incarnation>,
@@ -103,7 +105,16 @@ impl LeaseLedger {
     /// A ledger of leases of that length, without gates.
     #[must_use]
     pub fn new(lease_ms: u32) -> Self {
-        Self { lease_ms, gates: BTreeMap::new(), over: BTreeMap::new() }
+        Self::paced(lease_ms, MARGIN_MS, RENEW_MS)
+    }
+
+    /// The same with another margin than [`MARGIN_MS`], which must outlast whatever a gate may
+    /// still be at when its lease ends, and `silence_ms` for a registered life to ask for its
+    /// first lease.
+    #[must_use]
+    pub fn paced(lease_ms: u32, margin_ms: u64, silence_ms: u64) -> Self {
+        let (gates, over) = (BTreeMap::new(), BTreeMap::new());
+        Self { lease_ms, margin_ms, silence_ms, gates, over }
     }
 
     /// A gate that the table names as control starts: its lease may have been renewed up to the
@@ -111,6 +122,14 @@ impl LeaseLedger {
     pub fn inherit(&mut self, name: &str, incarnation: Incarnation, now_ms: u64) {
         let may_act_until_ms = now_ms + self.span_ms();
         self.gates.insert(name.to_owned(), Entry { incarnation, may_act_until_ms });
+    }
+
+    /// The last life of a gate that a control before this one struck off. Whoever strikes a life
+    /// off must store that before acting on it and tell it here after a restart: the table shows
+    /// the life no more, but its process may still run, and believe that it owns sessions.
+    pub fn inherit_over(&mut self, name: &str, incarnation: Incarnation) {
+        let over = self.over.entry(name.to_owned()).or_insert(incarnation);
+        *over = incarnation.max(*over);
     }
 
     /// A life of a gate registers. `former` is the life it knows to be over, because it holds that
@@ -151,7 +170,7 @@ impl LeaseLedger {
     /// The gates whose leases are over beyond doubt, with the life that is thereby dead. They are
     /// struck off: the life can only come back as another.
     pub fn strike(&mut self, now_ms: u64) -> Vec<(String, Incarnation)> {
-        let over = |entry: &Entry| entry.may_act_until_ms + self.silence_ms() <= now_ms;
+        let over = |entry: &Entry| entry.may_act_until_ms + self.silence_ms <= now_ms;
         let dead: Vec<_> = self
             .gates
             .iter()
@@ -174,12 +193,7 @@ impl LeaseLedger {
     /// How long after its answer a lease may be acted on, whatever the clocks do.
     fn span_ms(&self) -> u64 {
         let lease_ms = u64::from(self.lease_ms);
-        lease_ms + lease_ms * DRIFT_PERCENT / 100 + MARGIN_MS
-    }
-
-    /// A registered life that has not been answered yet is given one renewal's time.
-    fn silence_ms(&self) -> u64 {
-        RENEW_MS
+        lease_ms + lease_ms * DRIFT_PERCENT / 100 + self.margin_ms
     }
 }
 
@@ -233,6 +247,24 @@ mod tests {
         assert_eq!(ledger.renew(GATE, A, 20_000), None);
         assert_eq!(ledger.register(GATE, A, NONE, 20_000), Registered::Over);
         assert_eq!(ledger.register(GATE, B, A, 20_000), Registered::Begun);
+    }
+
+    #[test]
+    fn a_life_struck_off_before_control_restarted_stays_over() {
+        let mut ledger = LeaseLedger::new(10_000);
+        ledger.inherit_over(GATE, B);
+        ledger.inherit_over(GATE, A);
+        assert_eq!(ledger.register(GATE, A, NONE, 0), Registered::Over);
+        assert_eq!(ledger.register(GATE, B, NONE, 0), Registered::Over);
+        assert_eq!(ledger.register(GATE, Incarnation(30), NONE, 0), Registered::Begun);
+    }
+
+    #[test]
+    fn a_ledger_of_another_pace_strikes_off_at_its_own_time() {
+        let mut ledger = LeaseLedger::paced(1_000, 10, 5);
+        ledger.inherit(GATE, A, 0);
+        assert!(ledger.strike(1_034).is_empty());
+        assert_eq!(ledger.strike(1_035), [(GATE.to_owned(), A)]);
     }
 
     proptest! {

@@ -38,7 +38,7 @@ struct Parent {
 #[must_use]
 pub fn check(scope: Scope) -> Report {
     let mut values = Values::new();
-    let first = State::first(&mut values);
+    let first = State::first(&mut values, scope.absent);
     let mut states = vec![first];
     let mut parents = vec![Parent { state: 0, name: "", zone: 0 }];
     let mut numbers: Map<State, u32> = Map::default();

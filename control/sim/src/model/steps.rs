@@ -357,6 +357,9 @@ impl Stepper<'_> {
         let published = !matches!(record.pending, Pending::Handoff { .. });
         for client in 0..CLIENTS {
             let known = state.clients[client];
+            if known.absent {
+                continue;
+            }
             if !known.acked {
                 let mut to = *state;
                 let letter = Letter::Request { client, zone: usize::from(known.zone) };
