@@ -34,6 +34,8 @@ const WATERMARKS: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("w
 const PROFILES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("profiles");
 const IDEMPOTENCY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("idempotency");
 
+const STRUCK: TableDefinition<'_, &str, u64> = TableDefinition::new("struck");
+
 /// Document versions that are kept.
 const DOCUMENTS_KEPT: u64 = 50;
 /// Ended directives that are kept.
@@ -109,6 +111,8 @@ pub enum Entry {
     Document(DocumentRow),
     /// The operator's word on a zone's intake; `None` leaves it to the document.
     Intake(String, Option<Intake>),
+    /// A life of a gate was struck off: it must never hold a lease again.
+    Struck(String, Incarnation),
     /// The record of a session's handoff; `None` when nothing is pending any more.
     Authority(SessionKey, Option<Record>),
     /// A former owner still to be released; `None` when it was.
@@ -140,6 +144,8 @@ pub struct Recovered {
     pub document: Option<DocumentRow>,
     /// The operator's words on intake, by zone name.
     pub intakes: BTreeMap<String, Intake>,
+    /// The last life of each gate that was struck off.
+    pub struck: BTreeMap<String, Incarnation>,
     /// Records of pending handoffs.
     pub authorities: Vec<(SessionKey, Record)>,
     /// Former owners still to be released.
@@ -211,6 +217,7 @@ impl Journal {
             deltas,
             document: read_last_document(&txn)?,
             intakes: read_intakes(&txn)?,
+            struck: read_struck(&txn)?,
             authorities: read_keyed(&txn, AUTHORITY, "authority", rows::record)?,
             releases: read_keyed(&txn, RELEASES, "releases", rows::json)?,
             next_history: {
@@ -283,6 +290,7 @@ fn open_all(txn: &WriteTransaction) -> Result<(), JournalFault> {
     txn.open_table(DELTAS)?;
     txn.open_table(DOCUMENTS)?;
     txn.open_table(INTAKES)?;
+    txn.open_table(STRUCK)?;
     txn.open_table(AUTHORITY)?;
     txn.open_table(RELEASES)?;
     txn.open_table(HISTORY)?;
@@ -318,6 +326,9 @@ fn write_entry(txn: &WriteTransaction, entry: &Entry) -> Result<(), JournalFault
                 Some(intake) => drop(table.insert(zone.as_str(), rows::intake_number(*intake))?),
                 None => drop(table.remove(zone.as_str())?),
             }
+        }
+        Entry::Struck(gate, life) => {
+            txn.open_table(STRUCK)?.insert(gate.as_str(), life.0)?;
         }
         Entry::Authority(key, record) => {
             put(txn, AUTHORITY, *key, record.as_ref().map(rows::record_bytes))?;
@@ -433,6 +444,15 @@ fn read_intakes(txn: &ReadTransaction) -> Result<BTreeMap<String, Intake>, Journ
         intakes.insert(zone.value().to_owned(), intake);
     }
     Ok(intakes)
+}
+
+fn read_struck(txn: &ReadTransaction) -> Result<BTreeMap<String, Incarnation>, JournalFault> {
+    let mut struck = BTreeMap::new();
+    for row in txn.open_table(STRUCK)?.iter()? {
+        let (gate, life) = row?;
+        struck.insert(gate.value().to_owned(), Incarnation(life.value()));
+    }
+    Ok(struck)
 }
 
 fn read_watermarks(txn: &ReadTransaction) -> Result<BTreeMap<Incarnation, u64>, JournalFault> {

@@ -8,12 +8,13 @@ use homing_session::{
     handoff::authority::Event,
     lease::{LEASE_MS, LeaseLedger, Registered},
 };
-use homing_wire::{
-    Facts, Gate, GateHello, Incarnation, PlacementTable, SessionKey, ToProxy, Version, ZoneId,
-};
+use homing_wire::{Facts, Gate, GateHello, Incarnation, SessionKey, ToProxy, Version, ZoneId};
 
 use super::Lead;
-use crate::clock;
+use crate::{
+    clock,
+    journal::{Entry, Recovered},
+};
 
 /// The gates as the lead knows them.
 pub(super) struct GateBook {
@@ -25,10 +26,15 @@ pub(super) struct GateBook {
 }
 
 impl GateBook {
-    /// The gates of the table that control starts from: each may be acting for a whole lease.
-    pub(super) fn inherit(table: Option<&PlacementTable>) -> Self {
+    /// The gates of the table that control starts from: each may be acting for a whole lease. The
+    /// lives that were struck off before can never act again.
+    pub(super) fn inherit(recovered: &Recovered) -> Self {
         let mut ledger = LeaseLedger::new(LEASE_MS);
         let now_ms = clock::monotonic_ms();
+        for (name, life) in &recovered.struck {
+            ledger.inherit_over(name, *life);
+        }
+        let table = recovered.table.as_ref();
         for gate in table.iter().flat_map(|t| &t.facts().zones).flat_map(|zone| &zone.gates) {
             ledger.inherit(&gate.name, gate.incarnation, now_ms);
         }
@@ -127,6 +133,7 @@ impl Lead {
         for (name, incarnation) in &dead {
             tracing::warn!(gate = name, %incarnation, "a gate's lease is over; it is struck off");
             self.gates.shown.remove(name);
+            self.out.entries.push(Entry::Struck(name.clone(), *incarnation));
         }
         self.change_gates(|gates, _| {
             gates.retain(|gate| !dead.contains(&(gate.name.clone(), gate.incarnation)));

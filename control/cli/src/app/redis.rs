@@ -31,20 +31,29 @@ const APPEND: &str = "local fence = tonumber(redis.call('GET', KEYS[1]) or '0')
 if tonumber(ARGV[1]) < fence then return -1 end
 return redis.call('RPUSH', KEYS[2], ARGV[2])";
 
-/// Writes a number down and counts it, if the session is not fenced at a higher epoch.
+/// Begins a leg: the leg before may not write any more, or what it has yet to read of a gate that
+/// died would be written twice. Returns the leg's number and the numbers taken so far.
+const BEGIN: &str = "local leg = redis.call('INCR', KEYS[1])
+if ARGV[1] == '1' then redis.call('DEL', KEYS[2]) end
+return { leg, tonumber(redis.call('GET', KEYS[2]) or '0') }";
+
+/// Writes a number down and counts it, if the session is not fenced at a higher epoch and this is
+/// still its socket's leg.
 const HEAR: &str = "local fence = tonumber(redis.call('GET', KEYS[1]) or '0')
 if tonumber(ARGV[1]) < fence then return -1 end
+if redis.call('GET', KEYS[4]) ~= ARGV[3] then return -1 end
 redis.call('RPUSH', KEYS[2], ARGV[2])
 return redis.call('INCR', KEYS[3])";
 
 /// The key patterns that the service states for this app.
-pub const KEYS: [&str; 4] = ["notebook:{id}", "blob:{id}", "socket:{id}", "taken:{id}"];
+pub const KEYS: [&str; 5] = ["notebook:{id}", "blob:{id}", "socket:{id}", "taken:{id}", "leg:{id}"];
 
 /// A running app.
 pub struct RedisApp {
     zone: String,
     store: ConnectionManager,
     append: redis::Script,
+    begin: redis::Script,
     hear: redis::Script,
 }
 
@@ -58,31 +67,38 @@ impl RedisApp {
             .set_connection_timeout(Some(std::time::Duration::from_secs(1)))
             .set_response_timeout(Some(std::time::Duration::from_secs(2)));
         let store = redis::Client::open(url)?.get_connection_manager_with_config(config).await?;
-        let (append, hear) = (redis::Script::new(APPEND), redis::Script::new(HEAR));
-        Ok(Arc::new(Self { zone, store, append, hear }))
+        let [append, begin, hear] = [APPEND, BEGIN, HEAR].map(redis::Script::new);
+        Ok(Arc::new(Self { zone, store, append, begin, hear }))
     }
 
-    /// Numbers taken from the session's socket; none of a new one.
-    pub(super) async fn taken(&self, caller: Caller, anew: bool) -> redis::RedisResult<u64> {
-        let key = format!("taken:{:032x}", caller.session);
-        let mut store = self.store.clone();
-        if anew {
-            redis::cmd("DEL").arg(&key).query_async::<()>(&mut store).await?;
-        }
-        let taken: Option<u64> = redis::cmd("GET").arg(&key).query_async(&mut store).await?;
-        Ok(taken.unwrap_or(0))
+    /// Begins a leg of the session's socket: its number, and the numbers taken on those before;
+    /// none if the socket is new.
+    pub(super) async fn begin(&self, caller: Caller, anew: bool) -> redis::RedisResult<(u64, u64)> {
+        self.begin
+            .key(format!("leg:{:032x}", caller.session))
+            .key(format!("taken:{:032x}", caller.session))
+            .arg(u8::from(anew))
+            .invoke_async(&mut self.store.clone())
+            .await
     }
 
-    /// Writes a number down; false if the session has moved.
-    pub(super) async fn hear(&self, caller: Caller, seq: u64) -> redis::RedisResult<bool> {
+    /// Writes a number down; false if the session has moved, or its socket has another leg.
+    pub(super) async fn hear(
+        &self,
+        caller: Caller,
+        leg: u64,
+        seq: u64,
+    ) -> redis::RedisResult<bool> {
         let id = format!("{:032x}", caller.session);
         let taken: i64 = self
             .hear
             .key(format!("homing:epoch:{id}"))
             .key(format!("socket:{id}"))
             .key(format!("taken:{id}"))
+            .key(format!("leg:{id}"))
             .arg(caller.epoch)
             .arg(seq)
+            .arg(leg)
             .invoke_async(&mut self.store.clone())
             .await?;
         Ok(taken >= 0)

@@ -31,7 +31,7 @@ pub(super) async fn open(app: Arc<RedisApp>, mut request: Request<Incoming>) -> 
         return refuse(StatusCode::BAD_REQUEST);
     };
     let resumes = request.headers().contains_key(RESUME);
-    let Ok(taken) = app.taken(caller, !resumes).await else {
+    let Ok((leg, taken)) = app.begin(caller, !resumes).await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE);
     };
     let upgrade = hyper::upgrade::on(&mut request);
@@ -39,7 +39,7 @@ pub(super) async fn open(app: Arc<RedisApp>, mut request: Request<Incoming>) -> 
         if let Ok(upgraded) = upgrade.await {
             let stream = TokioIo::new(upgraded);
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-            serve(&app, caller, socket).await;
+            serve(&app, caller, leg, socket).await;
         }
     });
     let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS);
@@ -56,7 +56,7 @@ pub(super) async fn open(app: Arc<RedisApp>, mut request: Request<Incoming>) -> 
     response
 }
 
-async fn serve<S>(app: &RedisApp, caller: Caller, mut socket: WebSocketStream<S>)
+async fn serve<S>(app: &RedisApp, caller: Caller, leg: u64, mut socket: WebSocketStream<S>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -64,7 +64,7 @@ where
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };
         let Ok(seq) = text.parse::<u64>() else { continue };
-        match app.hear(caller, seq).await {
+        match app.hear(caller, leg, seq).await {
             // Not written: the client must not be told that it is.
             Err(_) | Ok(false) => {
                 let _ = socket.close(None).await;
