@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use homing_identity::IdentityFiles;
 use homing_wire::document::{
     self, Faults,
     read::{MapReader, Reader},
@@ -66,7 +67,9 @@ pub fn parse(text: &str, folder: &Path) -> Result<Settings, Faults> {
 fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
     let default = Settings::default();
     let api = top.or("api", (default.api, Vec::new()), |r| r.map(|map| api(map, folder)));
-    let link = top.or("link", default.link, |r| r.map(link));
+    let identity = top.optional("identity", |r| r.map(|map| identity(map, folder)));
+    let secured = identity.is_some();
+    let link = top.or("link", default.link, |r| r.map(|map| link(map, secured)));
     let data_dir =
         top.required("data_dir", "write `data_dir: /var/lib/homing-control`", |r| file(r, folder));
     let document = top.optional("document", |r| file(r, folder));
@@ -89,6 +92,7 @@ fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
         sessions_max,
         requests_per_second,
         round_ms,
+        identity,
         min_term,
         seed,
     })
@@ -112,17 +116,27 @@ fn api(map: &mut MapReader<'_>, folder: &Path) -> Option<(SocketAddr, Vec<Token>
     Some((address, tokens))
 }
 
-fn link(map: &mut MapReader<'_>) -> Option<SocketAddr> {
+/// Who control is to its proxies; with it the link is served over mutual TLS.
+fn identity(map: &mut MapReader<'_>, folder: &Path) -> Option<(IdentityFiles, String)> {
+    let ca = map.required("ca", "write `ca: ca.pem`", |r| file(r, folder));
+    let cert = map.required("cert", "write `cert: control.pem`", |r| file(r, folder));
+    let key = map.required("key", "write `key: control.key`", |r| file(r, folder));
+    let name = map.or("name", "control".to_owned(), document::name);
+    Some((IdentityFiles { ca: ca?, cert: cert?, key: key? }, name))
+}
+
+fn link(map: &mut MapReader<'_>, secured: bool) -> Option<SocketAddr> {
     let default = Settings::default().link;
     let plain = map.or("allow_plaintext", false, Reader::boolean);
     let address = map.or("address", default, |r| {
         let address = address(r)?;
-        if is_local(address.ip()) || plain {
+        if is_local(address.ip()) || secured || plain {
             return Some(address);
         }
         r.fault(
             "is not a loopback address, and the link is neither encrypted nor authenticated",
-            "bind 127.0.0.1; on a network that only proxies reach, add `allow_plaintext: true`",
+            "state `identity`; or bind 127.0.0.1; or, on a network that only proxies reach, add \
+             `allow_plaintext: true`",
         );
         None
     });

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{lead, shared::Shared, tasks::Tasks};
+use crate::{lead, serve::Node, shared::Shared, tasks::Tasks};
 
 mod roll;
 mod session;
@@ -87,9 +87,12 @@ impl rpc::link_server::Link for Link {
         &self,
         request: Request<Streaming<proto::FromProxy>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
+        // Where the link is secured, a proxy is who its certificate says.
+        let node = request.extensions().get::<Node>().cloned();
         let mut inbound = request.into_inner();
         let hello = first(&mut inbound).await.and_then(|hello| {
             self.check(&hello)?;
+            check_name(&hello, node.as_ref())?;
             Ok(hello)
         });
         let hello = hello.inspect_err(|status| {
@@ -101,6 +104,19 @@ impl rpc::link_server::Link for Link {
         let stop = self.tasks.stopping();
         self.tasks.spawn("link", session.run(stop));
         Ok(Response::new(ReceiverStream::new(outbound)))
+    }
+}
+
+fn check_name(hello: &Hello, node: Option<&Node>) -> Result<(), Status> {
+    match node {
+        Some(Node(name)) if name.as_deref() != Some(&hello.proxy) => {
+            let name = name.as_deref().unwrap_or("no name");
+            Err(Status::permission_denied(format!(
+                "the certificate names {name}, and the proxy says it is {}",
+                hello.proxy
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

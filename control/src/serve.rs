@@ -1,20 +1,34 @@
-//! The API's listener. By hand over hyper, because a slow client must be bounded in number and in
-//! time, which axum's own loop leaves open.
+//! The listeners. The API's by hand over hyper, because a slow client must be bounded in number and
+//! in time, which axum's own loop leaves open; the link's over mutual TLS, where control has an
+//! identity.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::Router;
+use homing_identity::Identity;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc, watch},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::server::Connected;
 
-use crate::tasks::{Tasks, stopped};
+use crate::{
+    link::LinkServer,
+    tasks::{Tasks, stopped},
+};
 
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 512;
@@ -80,4 +94,120 @@ async fn connection(router: Router, stream: TcpStream, tasks: Tasks) {
     served.as_mut().graceful_shutdown();
     // What is being answered is answered; the stop itself bounds how long that may take.
     let _ = tokio::time::timeout(HEAD_WAIT, served).await;
+}
+
+/// How long a handshake on the link may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Handshakes that may wait for the link to take them.
+const HANDSHAKES: usize = 64;
+
+/// Takes proxies in until told to stop.
+pub(crate) async fn link(
+    server: LinkServer,
+    listener: TcpListener,
+    identity: Option<Arc<Identity>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut builder = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .tcp_nodelay(true)
+        .max_concurrent_streams(16);
+    let router = builder.add_service(server);
+    let served = match identity {
+        None => {
+            let incoming = TcpListenerStream::new(listener);
+            let stop = async move { stopped(&mut stop).await };
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+        Some(identity) => {
+            let incoming = secured(listener, &identity);
+            let stop = async move { stopped(&mut stop).await };
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+    };
+    if let Err(fault) = served {
+        tracing::error!(%fault, "the link's listener ended");
+    }
+}
+
+/// Connections whose peer has shown a certificate of the installation's CA. Each handshake is a
+/// task of its own: one that dawdles holds up nobody.
+fn secured(
+    listener: TcpListener,
+    identity: &Identity,
+) -> ReceiverStream<Result<Secured, std::io::Error>> {
+    let acceptor = TlsAcceptor::from(Arc::new(identity.server_config(&[b"h2"])));
+    let (ready, incoming) = mpsc::channel(HANDSHAKES);
+    tokio::spawn(async move {
+        loop {
+            let (stream, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(fault) => {
+                    tracing::warn!(%fault, "a connection to the link could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            if ready.is_closed() {
+                return;
+            }
+            let (acceptor, ready) = (acceptor.clone(), ready.clone());
+            tokio::spawn(async move {
+                let _ = stream.set_nodelay(true);
+                match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => drop(ready.send(Ok(Secured(stream))).await),
+                    Ok(Err(fault)) => {
+                        tracing::warn!(%from, %fault, "refused a connection to the link");
+                    }
+                    Err(_) => tracing::warn!(%from, "a handshake on the link took too long"),
+                }
+            });
+        }
+    });
+    ReceiverStream::new(incoming)
+}
+
+/// A connection of a node whose certificate is known.
+struct Secured(TlsStream<TcpStream>);
+
+/// The name that a node's certificate carries.
+#[derive(Clone, Debug)]
+pub(crate) struct Node(pub(crate) Option<String>);
+
+impl Connected for Secured {
+    type ConnectInfo = Node;
+
+    fn connect_info(&self) -> Node {
+        let (_, session) = self.0.get_ref();
+        Node(session.peer_certificates().and_then(homing_identity::peer_name))
+    }
+}
+
+impl AsyncRead for Secured {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Secured {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
 }

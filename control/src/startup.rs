@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use homing_identity::{Identity, IdentityFault, IdentityFiles};
 use homing_wire::document::Document;
 use parking_lot::RwLock;
 use tokio::{net::TcpListener, sync::watch};
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::{
     api::{self, Pace, auth::Token},
@@ -52,6 +52,8 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// Milliseconds between two rounds.
     pub round_ms: u64,
+    /// Who control is to its proxies, and under which name; `None` serves the link in the clear.
+    pub identity: Option<(IdentityFiles, String)>,
     /// Lead in this term at least: after the journal was lost, above what proxies hold.
     pub min_term: u64,
     /// Seeds the plans.
@@ -69,6 +71,7 @@ impl Default for Settings {
             sessions_max: 1_000_000,
             requests_per_second: 200,
             round_ms: 1_000,
+            identity: None,
             min_term: 0,
             seed: 0,
         }
@@ -100,6 +103,9 @@ pub enum StartFault {
     /// The first document has faults, or cannot be read.
     #[error("{0}")]
     Document(String),
+    /// The process's identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityFault),
     /// A thread cannot be started.
     #[error("no thread could be started: {0}")]
     Thread(io::Error),
@@ -111,7 +117,7 @@ impl StartFault {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Document(_) => 78,
+            Self::Document(_) | Self::Identity(_) => 78,
             Self::Folder { .. } | Self::Journal(_) | Self::Listen { .. } | Self::Thread(_) => 69,
         }
     }
@@ -141,6 +147,10 @@ impl Control {
     /// # Errors
     /// Whatever stands in the way; nothing is left running then.
     pub async fn start(settings: Settings) -> Result<Running, StartFault> {
+        let identity = match &settings.identity {
+            Some((files, name)) => Some(Identity::load(files, name)?),
+            None => None,
+        };
         let (shared, recovered) = open(&settings)?;
         let first = first_document(&settings, &shared)?;
         let api_listener = listen(settings.api).await?;
@@ -184,7 +194,9 @@ impl Control {
         let round = Duration::from_millis(settings.round_ms);
         tasks.spawn("rounds", rounds(handle.clone(), round, tasks.stopping()));
         let server = Link::server(shared.clone(), handle.clone(), tasks.clone());
-        tasks.spawn("link-listener", serve_link(server, link_listener, tasks.stopping()));
+        let identity = identity.map(Arc::new);
+        let served = serve::link(server, link_listener, identity, tasks.stopping());
+        tasks.spawn("link-listener", served);
         let pace = Pace::new(settings.requests_per_second);
         let router = api::router(shared, handle, settings.tokens, pace, tasks.stopping());
         tasks.spawn("api-listener", serve::api(router, api_listener, tasks.clone()));
@@ -351,25 +363,5 @@ async fn rounds(lead: lead::Handle, every: Duration, mut stop: watch::Receiver<b
             }
             () = stopped(&mut stop) => return,
         }
-    }
-}
-
-async fn serve_link(
-    server: crate::link::LinkServer,
-    listener: TcpListener,
-    mut stop: watch::Receiver<bool>,
-) {
-    let served = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(5)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .tcp_nodelay(true)
-        .max_concurrent_streams(16)
-        .add_service(server)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-            stopped(&mut stop).await;
-        })
-        .await;
-    if let Err(fault) = served {
-        tracing::error!(%fault, "the link's listener ended");
     }
 }

@@ -7,11 +7,11 @@ pub use fleet::{GateSettings, Role};
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
+use homing_identity::IdentityFiles;
 use homing_wire::{KeySecret, RedisUrl, table::Facts};
 
 use crate::{
     http::{cookie::CookieKeys, forwarded::TrustedPeers},
-    identity::IdentityFiles,
     listen::tls::CertFiles,
 };
 

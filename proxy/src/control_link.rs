@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use homing_identity::Identity;
 use homing_session::{gate::Reaction, lease};
 use homing_wire::{
     DirectiveId, FromProxy, GateHello, Hello, Incarnation, OutcomeEnd, RecordBatch, SessionKey,
@@ -25,7 +26,6 @@ use crate::{
     clock::Clock,
     gates::Gates,
     handoff::{Ended, Report, orders::Orders},
-    identity::Identity,
     live::{Live, LiveTable},
     outcomes::Outcomes,
     telemetry::Metrics,

@@ -17,5 +17,5 @@ pub mod key;
 pub mod learned;
 mod outbound;
 mod tunnel;
-mod upstream;
+pub mod upstream;
 pub mod zone_view;

@@ -13,7 +13,6 @@ pub mod gates;
 pub mod handoff;
 pub mod hold;
 pub mod http;
-pub mod identity;
 pub mod listen;
 pub mod live;
 pub mod local_authority;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use homing_identity::{Identity, IdentityFault};
 use homing_session::gate::{Event, Reaction, StartFrom};
 use homing_wire::{DirectiveId, GateHello, Incarnation, SessionKey, table::Home};
 use pingora_core::services::Service as _;
@@ -36,9 +37,9 @@ use crate::{
         application::application,
         edge::{Edge, EdgeParts, EdgeRules},
         facts::FactsCell,
+        upstream::Credentials,
         zone_view::ZoneViews,
     },
-    identity::{Identity, IdentityFault},
     listen::{ConnectionLimits, EdgeService, ListenFault, ListenSettings, Listeners},
     live::{Live, LiveTable},
     local_authority::{FactsRefused, LocalAuthority, Order, first_table},
@@ -287,7 +288,7 @@ impl Assembly {
             metrics: self.metrics,
             recorder: self.recorder,
             learned: Arc::default(),
-            identity,
+            credentials: identity.map(|identity| Arc::new(Credentials::new(identity))),
             log,
         };
         let threads = reloading.settings.load().limits.threads;

@@ -18,13 +18,14 @@ const PURE: [&str; 4] = ["homing-wire", "homing-session", "homing-plan", "homing
 
 /// Who may depend on whom, build and test dependencies aside. Arrows run from control to the
 /// proxy's pure crates, never back.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("homing-wire", &[]),
+    ("homing-identity", &[]),
     ("homing-session", &["homing-wire"]),
     ("homing-plan", &["homing-session", "homing-wire"]),
     ("homing-sim", &["homing-plan", "homing-session", "homing-wire"]),
-    ("homing-proxy", &["homing-session", "homing-wire"]),
-    ("homing-control", &["homing-plan", "homing-session", "homing-wire"]),
+    ("homing-proxy", &["homing-identity", "homing-session", "homing-wire"]),
+    ("homing-control", &["homing-identity", "homing-plan", "homing-session", "homing-wire"]),
     (
         "homing",
         &[

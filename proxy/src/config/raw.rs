@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use homing_identity::IdentityFiles;
 use homing_wire::document::{
     read::{MapReader, Named, Reader},
     tree::Value,
@@ -20,7 +21,6 @@ use super::{
 };
 use crate::{
     http::forwarded::{Network, TrustedPeers},
-    identity::IdentityFiles,
     listen::tls::{CERTIFICATES_MAX, CertFiles},
 };
 

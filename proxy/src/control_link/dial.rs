@@ -9,13 +9,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use homing_identity::Identity;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-
-use crate::identity::Identity;
 
 /// Dials control.
 #[derive(Clone)]

@@ -25,7 +25,6 @@ use crate::{
     activation_log::ActivationLog,
     clock::Clock,
     gates::Gates,
-    identity,
     live::{Live, LiveTable},
     seat::Seat,
     state::{Site, StateStore},
@@ -69,7 +68,7 @@ impl Fleet {
     pub fn peer_name(&self, connection: &quinn::Connection) -> Option<String> {
         let chain = connection.peer_identity()?;
         let chain = chain.downcast::<Vec<rustls_pki_types::CertificateDer<'static>>>().ok()?;
-        identity::peer_name(&chain)
+        homing_identity::peer_name(&chain)
     }
 }
 

@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
+use homing_identity::Identity;
 use homing_wire::{Gate, link::PROTOCOL};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use tokio::sync::Mutex;
-
-use crate::identity::Identity;
 
 pub mod frames;
 

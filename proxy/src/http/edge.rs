@@ -22,7 +22,7 @@ use super::{
     hop,
     learned::Learned,
     outbound, tunnel,
-    upstream::{endpoint_peer, gate_peer, next_upstream},
+    upstream::{Credentials, endpoint_peer, gate_peer, next_upstream},
     zone_view::ZoneViews,
 };
 use crate::{
@@ -30,7 +30,6 @@ use crate::{
     clock::Clock,
     endpoints::Call,
     gates::Gates,
-    identity::Identity,
     listen::tcp::ConnectionFacts,
     live::LiveTable,
     telemetry::{Metrics, Recorder},
@@ -66,7 +65,7 @@ pub struct EdgeParts {
     /// Homes that gates have told and the table does not show yet.
     pub learned: Arc<Learned>,
     /// Who this process is to gates, if it speaks to any.
-    pub identity: Option<Arc<Identity>>,
+    pub credentials: Option<Arc<Credentials>>,
     /// Where requests are logged, if anywhere.
     pub log: Option<AccessLog>,
 }
@@ -219,9 +218,9 @@ impl ProxyHttp for Edge {
         }
         match next_upstream(exchange) {
             Some(upstream) => {
-                let peer = match (&self.parts.identity, exchange.is_for_gate()) {
-                    (Some(identity), true) => {
-                        gate_peer(exchange, &upstream, identity, client.req_header().version)?
+                let peer = match (&self.parts.credentials, exchange.is_for_gate()) {
+                    (Some(credentials), true) => {
+                        gate_peer(exchange, &upstream, credentials, client.req_header().version)?
                     }
                     _ => endpoint_peer(exchange, &upstream)?,
                 };

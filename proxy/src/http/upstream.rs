@@ -3,20 +3,52 @@
 
 use std::{sync::Arc, time::Duration};
 
+use homing_identity::Identity;
 use homing_wire::{SessionKey, TrafficLimits, UpstreamProtocol};
 use http::Version;
 use pingora_core::{
     Error, ErrorType, Result,
+    protocols::tls::CaType,
     upstreams::peer::{ALPN, HttpPeer, HttpUpstreamRequestPolicy},
+    utils::tls::{CertKey, WrappedX509, parse_x509},
 };
 
 use super::exchange::{Exchange, Taken, Way};
-use crate::{endpoints::Upstream, identity::Identity};
+use crate::endpoints::Upstream;
 
 /// How long an idle connection to an endpoint or gate is kept.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 /// Requests at once on one HTTP/2 connection to an endpoint or gate.
 const UPSTREAM_STREAMS: usize = 100;
+
+/// Who this process is to gates, in the forms that its connections are made with.
+pub struct Credentials {
+    cert_key: Arc<CertKey>,
+    ca: Arc<CaType>,
+    /// For tunnels, which pingora has no part in.
+    pub(super) tunnel: Arc<rustls::ClientConfig>,
+}
+
+impl Credentials {
+    /// Put together once: every connection to a gate is made with the same.
+    #[must_use]
+    pub fn new(identity: Arc<Identity>) -> Self {
+        let certs = identity.chain().iter().map(|cert| cert.to_vec()).collect();
+        // Parsed already by whoever loaded the identity: this cannot fail any more.
+        let cas = identity.cas().iter().map(|ca| WrappedX509::new(ca.to_vec(), parse_x509));
+        Self {
+            cert_key: Arc::new(CertKey::new(certs, identity.key().secret_der().to_vec())),
+            ca: cas.collect::<Vec<_>>().into(),
+            tunnel: Arc::new(identity.client_config(&[b"http/1.1"])),
+        }
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
 
 /// The next endpoint to try: another one of the zone; for a request without a session, then the
 /// zones that come next.
@@ -62,7 +94,7 @@ pub(super) fn endpoint_peer(exchange: &Exchange, upstream: &Upstream) -> Result<
 pub(super) fn gate_peer(
     exchange: &Exchange,
     upstream: &Upstream,
-    identity: &Identity,
+    credentials: &Credentials,
     version: Version,
 ) -> Result<Box<HttpPeer>> {
     let key = exchange.taken.as_ref().and_then(|taken| taken.session).map(|(key, _)| key);
@@ -72,8 +104,8 @@ pub(super) fn gate_peer(
         return Err(Error::explain(ErrorType::ConnectNoRoute, "the zone has no gate").into_up());
     };
     let mut peer = peer(exchange, upstream, true, &gate.name)?;
-    peer.client_cert_key = Some(identity.cert_key());
-    peer.options.ca = Some(identity.ca());
+    peer.client_cert_key = Some(Arc::clone(&credentials.cert_key));
+    peer.options.ca = Some(Arc::clone(&credentials.ca));
     peer.options.alpn = if version == Version::HTTP_2 { ALPN::H2 } else { ALPN::H1 };
     // The gate counts the app's time; what it adds of its own is a hold at most.
     let slack = Duration::from_secs(5);

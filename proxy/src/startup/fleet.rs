@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use homing_identity::{Identity, IdentityFault};
 use homing_wire::{GateHello, Incarnation};
 
 use super::{StartFault, listen_limits, state_dir};
@@ -16,7 +17,6 @@ use crate::{
     clock::Clock,
     config::{Role, Settings},
     http::facts::Reach,
-    identity::{Identity, IdentityFault},
     listen::{ListenSettings, Listeners},
     seat::{GateSeat, Seat},
 };

@@ -130,7 +130,7 @@ impl Setup {
         ];
         let edge = Edge::new(EdgeParts {
             learned: Arc::default(),
-            identity: None,
+            credentials: None,
             live: Arc::clone(&live),
             gates: Arc::clone(&gates),
             facts,

@@ -6,19 +6,18 @@ use std::path::Path;
 use crate::run::{Jar, Role, free_ports, homing, json, wait_ready};
 
 /// A running fleet of two zones.
-pub(crate) struct Fleet {
+struct Fleet {
     _dir: tempfile::TempDir,
-    pub(crate) roles: Vec<(String, Role)>,
-    pub(crate) control: String,
-    pub(crate) edge: u16,
-    pub(crate) admin: [u16; 3],
-    pub(crate) apps: [u16; 2],
+    roles: std::collections::BTreeMap<String, Role>,
+    control: String,
+    edge: u16,
+    admin: [u16; 3],
 }
 
 const ZONES: [&str; 2] = ["paris", "tokyo"];
 
 impl Fleet {
-    pub(crate) fn start() -> Self {
+    fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ports = free_ports(14);
         certify(dir.path(), &["control", "edge-1", "gate-paris", "gate-tokyo"]);
@@ -33,11 +32,13 @@ impl Fleet {
             "control.yaml",
             format!(
                 "api: {{ address: \"127.0.0.1:{}\" }}\nlink: {{ address: \"127.0.0.1:{}\" }}\n\
-                 data_dir: data\nround: 200ms\n",
+                 data_dir: data\nround: 200ms\nidentity: {{ ca: ca.pem, cert: control.pem, key: \
+                 control.key }}\n",
                 ports[0], ports[1]
             ),
         );
-        let link = format!("control: {{ url: \"http://127.0.0.1:{}\" }}\n", ports[1]);
+        let link =
+            format!("control: {{ url: \"https://127.0.0.1:{}\", name: control }}\n", ports[1]);
         file("secret", "0123456789abcdef0123456789abcdef".to_owned());
         let edge_file = file(
             "edge.yaml",
@@ -70,13 +71,13 @@ impl Fleet {
         let zones = file("zones.yaml", document(&ports[10..12]));
         let log = |name: &str| dir.path().join(name);
         let listen = |port: u16| format!("127.0.0.1:{port}");
-        let mut roles = Vec::new();
+        let mut roles = std::collections::BTreeMap::new();
         for (zone, port) in ZONES.iter().zip(&ports[10..12]) {
             let args = ["app", "--zone", zone, "--listen", &listen(*port)];
-            roles.push((format!("app-{zone}"), Role::start(&args, &log(zone))));
+            roles.insert(format!("app-{zone}"), Role::start(&args, &log(zone)));
         }
         let role = Role::start(&["control", &control_file], &log("control.log"));
-        roles.push(("control".to_owned(), role));
+        roles.insert("control".to_owned(), role);
         wait_ready(ports[0], "/livez");
         let control = listen(ports[0]);
         let pushed = homing(&["push", &zones, "--control", &control]);
@@ -84,19 +85,18 @@ impl Fleet {
         for (zone, gate) in ZONES.iter().zip(&gates) {
             let name = format!("gate-{zone}");
             let role = Role::start(&["proxy", gate], &log(&format!("{name}.log")));
-            roles.push((name, role));
+            roles.insert(name, role);
         }
         let role = Role::start(&["proxy", &edge_file], &log("edge.log"));
-        roles.push(("edge-1".to_owned(), role));
+        roles.insert("edge-1".to_owned(), role);
         let admin = [ports[3], ports[8], ports[9]];
         for port in admin {
             wait_ready(port, "/readyz");
         }
-        let apps = [ports[10], ports[11]];
-        Self { _dir: dir, roles, control, edge: ports[2], admin, apps }
+        Self { _dir: dir, roles, control, edge: ports[2], admin }
     }
 
-    pub(crate) fn log(&self, name: &str) -> String {
+    fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self._dir.path().join(name)).unwrap_or_default()
     }
 
@@ -159,9 +159,92 @@ fn a_session_is_handed_over_between_gates_and_its_requests_follow() {
         zone = to.to_owned();
         assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "bread").0, 200);
     }
-    if std::env::var("HOMING_SHOW").is_ok() {
-        println!("{}\n{}", fleet.log("gate-paris.log"), fleet.log("edge.log"));
-    }
     let last = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
     assert_eq!(last["lines"].as_u64().or(last["count"].as_u64()), Some(7), "{last}");
+}
+
+#[test]
+fn a_gate_that_is_killed_comes_back_as_another_life_and_its_sessions_go_on() {
+    let mut fleet = Fleet::start();
+    let mut jar = Jar::default();
+    assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "milk").0, 200);
+    let here = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
+    let gate = format!("gate-{}", here["zone"].as_str().unwrap());
+    drop(fleet.roles.remove(&gate));
+    let file = fleet._dir.path().join(format!("{gate}.yaml")).display().to_string();
+    let log = fleet._dir.path().join(format!("{gate}-again.log"));
+    fleet.roles.insert(gate.clone(), Role::start(&["proxy", &file], &log));
+    // It waits for the gate and needs no client's retry.
+    let (status, told) = jar.ask(fleet.edge, "POST", "/notebook", "bread");
+    assert_eq!(status, 200, "{told}\n{}", fleet.log(&format!("{gate}-again.log")));
+    let there = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
+    assert_eq!((&there["zone"], there["count"].as_u64()), (&here["zone"], Some(2)));
+    assert!(fleet.log("control.log").matches("a gate's life begins").count() >= 3);
+}
+
+#[test]
+fn a_body_that_an_edge_cannot_send_again_is_sent_on_by_the_gate() {
+    let fleet = Fleet::start();
+    let mut jar = Jar::default();
+    assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "milk").0, 200);
+    let here = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
+    let to = if here["zone"] == "paris" { "tokyo" } else { "paris" };
+    let key = here["session"].as_str().unwrap();
+    assert_eq!(fleet.ask(&["move", key, to, "--wait"]).code, 0);
+    // Larger than what is kept for a second try; the app refuses it by its length, which shows
+    // that it arrived.
+    let (status, told) = jar.ask(fleet.edge, "POST", "/notebook", &"x".repeat(200_000));
+    assert_eq!((status, told.contains("4096 bytes")), (400, true), "{told}");
+}
+
+#[test]
+fn a_stranger_gets_nowhere() {
+    let fleet = Fleet::start();
+    let strangers = tempfile::tempdir().unwrap();
+    certify(strangers.path(), &["gate-paris", "edge-9"]);
+    let text = std::fs::read_to_string(fleet._dir.path().join("gate-paris.yaml")).unwrap();
+    let [http, link, admin] = free_ports(3)[..] else { unreachable!() };
+    let start = |name: &str, dir: &Path, text: String| {
+        let file = dir.join(format!("{name}.yaml"));
+        std::fs::write(&file, text).unwrap();
+        let log = fleet._dir.path().join(format!("{name}.log"));
+        Role::start(&["proxy", &file.display().to_string()], &log)
+    };
+    let elsewhere = |text: &str| {
+        let gate = format!(
+            "gate: {{ zone: paris, http: \"127.0.0.1:{http}\", link: \"127.0.0.1:{link}\" }}"
+        );
+        let lines = text.lines().map(|line| match line.split(':').next() {
+            Some("gate") => gate.clone(),
+            Some("admin") => format!("admin: {{ address: \"127.0.0.1:{admin}\" }}"),
+            _ => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    // A gate of that name, by another CA.
+    let forged = start("forged", strangers.path(), elsewhere(&text));
+    until("the forged gate to be refused", || {
+        fleet.log("control.log").contains("refused a connection to the link")
+    });
+    drop(forged);
+    // A node of ours that says it is another.
+    let ours = fleet._dir.path();
+    let lying = elsewhere(&text).replace("gate-paris.pem", "edge-1.pem");
+    let lying = lying.replace("gate-paris.key", "edge-1.key");
+    let _lying = start("lying", ours, lying);
+    until("the other's certificate to be refused", || {
+        fleet.log("lying.log").contains("this process is \"gate-paris\"")
+    });
+    let mut jar = Jar::default();
+    assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "milk").0, 200);
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..400 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("waited in vain for {what}");
 }

@@ -159,9 +159,9 @@ impl Edge {
         let taken = exchange.taken.as_ref().ok_or_else(|| odd("not taken in"))?;
         let (key, _) = taken.session.ok_or_else(|| odd("no session"))?;
         let (gate, _) = taken.facts.gate(taken.zone, key).ok_or_else(|| odd("no gate"))?;
-        let identity = self.parts.identity.as_ref().ok_or_else(|| odd("no identity"))?;
+        let credentials = self.parts.credentials.as_ref().ok_or_else(|| odd("no identity"))?;
         let name = ServerName::try_from(gate.name.clone()).map_err(|_| odd("no name"))?;
-        let connector = TlsConnector::from(Arc::new(identity.client_config(&[b"http/1.1"])));
+        let connector = TlsConnector::from(Arc::clone(&credentials.tunnel));
         Ok(Box::new(connector.connect(name, stream).await?))
     }
 }

@@ -184,7 +184,8 @@ impl Building {
     async fn control(&mut self) -> Result<(), Trouble> {
         let text = format!(
             "api: {{ address: \"{}\" }}\nlink: {{ address: \"{}\" }}\ndata_dir: \
-             control-data\nround: 200ms\n",
+             control-data\nround: 200ms\nidentity: {{ ca: certs/ca.pem, cert: certs/control.pem, key: \
+             certs/control.key }}\n",
             self.api, self.link
         );
         self.start("control", &["control"], &text)?;
@@ -274,7 +275,7 @@ impl Building {
     fn proxy(&self, name: &str, admin: SocketAddr) -> String {
         format!(
             "name: {name}\nadmin: {{ address: \"{admin}\" }}\nstate_dir: {name}-state\ncontrol: {{ \
-             url: \"http://{}\" }}\nidentity: {{ ca: certs/ca.pem, cert: certs/{name}.pem, key: \
+             url: \"https://{}\", name: control }}\nidentity: {{ ca: certs/ca.pem, cert: certs/{name}.pem, key: \
              certs/{name}.key }}\ndrain: {{ delay: 0s, patience: 1s }}\n",
             self.link
         )

@@ -1,6 +1,7 @@
-//! Who this process is towards the other processes of an installation: one certificate of the
+//! Who a process is towards the other processes of an installation: one certificate of the
 //! installation's own CA, carrying the process's name. It opens every door between them (edges to
-//! gates, gates to gates, all to control), so there is one place where it is read and checked.
+//! gates, gates to gates, all to control), so there is one place where it is read and checked; a
+//! crate of its own, because data plane and control both need it and neither knows the other.
 
 use std::{
     fmt,
@@ -8,10 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use pingora_core::{
-    protocols::tls::CaType,
-    utils::tls::{CertKey, WrappedX509, parse_x509},
-};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs, server::WebPkiClientVerifier,
 };
@@ -68,10 +65,9 @@ pub enum IdentityFault {
 /// A checked identity.
 pub struct Identity {
     roots: Arc<RootCertStore>,
-    ca: Arc<CaType>,
+    cas: Vec<CertificateDer<'static>>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    cert_key: Arc<CertKey>,
 }
 
 impl Identity {
@@ -103,16 +99,7 @@ impl Identity {
                 name: name.to_owned(),
             });
         }
-        let certs = chain.iter().map(|cert| cert.to_vec()).collect();
-        // Parsed already by whoever took them into the roots: this cannot fail any more.
-        let wrapped = cas.iter().map(|ca| WrappedX509::new(ca.to_vec(), parse_x509));
-        let identity = Self {
-            roots: Arc::new(roots),
-            ca: wrapped.collect::<Vec<_>>().into(),
-            cert_key: Arc::new(CertKey::new(certs, key.secret_der().to_vec())),
-            chain,
-            key,
-        };
+        let identity = Self { roots: Arc::new(roots), cas, chain, key };
         identity.verify().map_err(unusable)?;
         identity.try_client_config(&[]).map_err(|fault| unusable(fault.to_string()))?;
         Ok(identity)
@@ -179,16 +166,22 @@ impl Identity {
         Ok(config)
     }
 
-    /// Certificate and key as pingora takes them.
+    /// The CA's certificates.
     #[must_use]
-    pub fn cert_key(&self) -> Arc<CertKey> {
-        Arc::clone(&self.cert_key)
+    pub fn cas(&self) -> &[CertificateDer<'static>] {
+        &self.cas
     }
 
-    /// The CA as pingora takes it.
+    /// The process's chain, leaf first.
     #[must_use]
-    pub fn ca(&self) -> Arc<CaType> {
-        Arc::clone(&self.ca)
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> &PrivateKeyDer<'static> {
+        &self.key
     }
 }
 
