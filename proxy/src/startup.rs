@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use homing_identity::{Identity, IdentityFault};
+use homing_identity::Identity;
 use homing_session::gate::{Event, Reaction, StartFrom};
 use homing_wire::{DirectiveId, GateHello, Incarnation, SessionKey, table::Home};
 use pingora_core::services::Service as _;
@@ -20,11 +20,11 @@ use pingora_proxy::HttpProxy;
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
-    access_log::{self, Writer},
+    access_log,
     activation_log::{ActivationLog, Recovered},
     admin::{self, AdminParts},
     clock::Clock,
-    config::{AccessLog, ConfigFault, Settings},
+    config::Settings,
     control_link::{ControlLink, GateLink},
     drain::Leaving,
     endpoints::{self, EndpointPool},
@@ -40,79 +40,34 @@ use crate::{
         upstream::Credentials,
         zone_view::ZoneViews,
     },
-    listen::{ConnectionLimits, EdgeService, ListenFault, ListenSettings, Listeners},
+    listen::{EdgeService, Listeners},
     live::{Live, LiveTable},
-    local_authority::{FactsRefused, LocalAuthority, Order, first_table},
+    local_authority::{LocalAuthority, Order, first_table},
     outcomes::Outcomes,
     table_file::{Stored, TableFile},
     table_keeper::TableKeeper,
     telemetry::{Metrics, Recorder, metrics::Exposition, shipper::Shipper},
 };
 
+mod fault;
 mod fleet;
 mod reload;
 mod running;
 mod signals;
+mod sockets;
 
+pub use fault::StartFault;
 use fleet::{Part, Sockets};
 pub use reload::ReloadFault;
 pub use running::Running;
 pub use signals::run;
+use sockets::{bind_admin, listen_limits, listen_settings, open_access_log};
 
 /// Orders, reports and batches that may wait for whoever takes them.
 const QUEUE: usize = 4_096;
 const BATCH_QUEUE: usize = 8;
 /// Threads of everything that is not a client's request.
 const SIDE_THREADS: usize = 2;
-
-/// Why the process cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartFault {
-    /// The settings are wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigFault),
-    /// The zones of the file and of the last table do not fit together.
-    #[error("{0}")]
-    Facts(#[from] FactsRefused),
-    /// The state directory cannot be used.
-    #[error("{path}: {error}")]
-    StateDir {
-        /// What was being used.
-        path: String,
-        /// The system's words.
-        error: io::Error,
-    },
-    /// A client listener cannot be opened.
-    #[error(transparent)]
-    Listen(#[from] ListenFault),
-    /// The admin listener cannot be opened.
-    #[error("{address}: {error}")]
-    Admin {
-        /// Where.
-        address: SocketAddr,
-        /// The system's words.
-        error: io::Error,
-    },
-    /// The process's identity cannot be used.
-    #[error("{0}")]
-    Identity(IdentityFault),
-    /// The handoff link's socket cannot be opened.
-    #[error("{address}: {error}")]
-    Link {
-        /// Where.
-        address: SocketAddr,
-        /// The system's words.
-        error: io::Error,
-    },
-    /// Something else of the system.
-    #[error("{what}: {error}")]
-    System {
-        /// What was wanted.
-        what: &'static str,
-        /// The system's words.
-        error: io::Error,
-    },
-}
 
 /// The data plane.
 pub struct Proxy;
@@ -546,45 +501,4 @@ fn recovered_homes(recovered: &Recovered) -> Vec<(SessionKey, Home)> {
 
 fn state_dir(path: &Path, error: io::Error) -> StartFault {
     StartFault::StateDir { path: path.display().to_string(), error }
-}
-
-fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartFault> {
-    let bound = TcpListener::bind(address).and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
-    });
-    bound.map_err(|error| StartFault::Admin { address, error })
-}
-
-fn open_access_log(
-    to: &AccessLog,
-) -> Result<(Option<access_log::AccessLog>, Option<Writer>), StartFault> {
-    let destination = match to {
-        AccessLog::Off => return Ok((None, None)),
-        AccessLog::Stdout => access_log::Destination::Stdout,
-        AccessLog::File(path) => access_log::Destination::File(path.clone()),
-    };
-    let (log, writer) = access_log::AccessLog::open(destination)
-        .map_err(|error| StartFault::System { what: "opening the access log", error })?;
-    Ok((Some(log), Some(writer)))
-}
-
-fn listen_limits(settings: &Settings) -> ConnectionLimits {
-    ConnectionLimits {
-        connections_max: settings.limits.connections as usize,
-        head_bytes_max: settings.limits.head_bytes as usize,
-        ..ConnectionLimits::default()
-    }
-}
-
-fn listen_settings(settings: &Settings) -> Vec<ListenSettings> {
-    let limits = listen_limits(settings);
-    let one = |listen: &crate::config::Listen| ListenSettings {
-        address: listen.address,
-        certificates: listen.tls.clone().unwrap_or_default(),
-        mutual: None,
-        limits,
-    };
-    settings.listen.iter().map(one).collect()
 }

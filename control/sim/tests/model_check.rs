@@ -1,5 +1,6 @@
-//! The handoff under the explicit-state check: every interleaving with one fault, and for one client
-//! with two, keeps the laws and leads to a served session; each of six planted defects is found.
+//! The handoff under the explicit-state check: every interleaving with one fault, and for one
+//! client with two, keeps the laws and leads to a served session; each of six planted defects is
+//! found.
 //! `HOMING_MODEL_FULL=1` adds the second client to the two faults: minutes, and gigabytes.
 
 use homing_sim::model::{Law, Mutant, Report, Scope, check};

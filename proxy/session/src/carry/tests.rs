@@ -110,7 +110,10 @@ fn the_last_messages_can_be_given_again() {
 proptest! {
     #[test]
     fn every_byte_is_passed_on_once_whatever_the_pieces(
-        messages in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..300), 1_usize..4), 1..20),
+        messages in prop::collection::vec(
+            (prop::collection::vec(any::<u8>(), 0..300), 1_usize..4),
+            1..20,
+        ),
         piece in 1_usize..500,
     ) {
         let mut stream = Vec::new();

@@ -90,8 +90,8 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
     };
     let (silence, stopped) = tokio::sync::watch::channel(false);
     let mut talking = tokio::task::JoinSet::new();
-    for talker in talkers.iter().cloned() {
-        let stopped = stopped.clone();
+    for talker in &talkers {
+        let (talker, stopped) = (Arc::clone(talker), stopped.clone());
         talking.spawn(async move { talker.talk(stopped).await });
     }
     let before = mover::outcomes(&stage.control, 0, &mut Default::default()).await?;

@@ -1,7 +1,7 @@
 //! Delay lines between the fleet's zones, in user space because a kernel may have no network
 //! emulator: what goes in comes out one way's delay later, in order, unless the line is cut.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -79,15 +79,15 @@ pub async fn udp(
             if switch.is_cut() {
                 continue;
             }
-            if !ways.contains_key(&from) {
-                let Ok(way) = udp_ways(to, from, delay(from.ip()), &front, &switch).await else {
-                    continue;
-                };
-                ways.insert(from, way);
-            }
-            if let Some(way) = ways.get(&from) {
-                way.send(piece[..length].to_vec());
-            }
+            let way = match ways.entry(from) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let made = udp_ways(to, from, delay(from.ip()), &front, &switch).await;
+                    let Ok(way) = made else { continue };
+                    new.insert(way)
+                }
+            };
+            way.send(piece[..length].to_vec());
         }
     });
     Ok(address)

@@ -184,8 +184,8 @@ impl Building {
     async fn control(&mut self) -> Result<(), Trouble> {
         let text = format!(
             "api: {{ address: \"{}\" }}\nlink: {{ address: \"{}\" }}\ndata_dir: \
-             control-data\nround: 200ms\nidentity: {{ ca: certs/ca.pem, cert: certs/control.pem, key: \
-             certs/control.key }}\n",
+             control-data\nround: 200ms\nidentity: {{ ca: certs/ca.pem, cert: \
+             certs/control.pem, key: certs/control.key }}\n",
             self.api, self.link
         );
         self.start("control", &["control"], &text)?;
