@@ -61,7 +61,7 @@ use fleet::{Part, Sockets};
 pub use reload::ReloadFault;
 pub use running::Running;
 pub use signals::run;
-use sockets::{bind_admin, listen_limits, listen_settings, open_access_log};
+use sockets::{bind_admin, listen_limits, listen_settings, open_access_log, runtime};
 
 /// Orders, reports and batches that may wait for whoever takes them.
 const QUEUE: usize = 4_096;
@@ -480,15 +480,6 @@ fn spawn(runtime: &Runtime, name: &'static str, task: impl Future<Output = ()> +
         task.await;
         tracing::debug!(name, "a task has ended");
     });
-}
-
-fn runtime(name: &'static str, threads: usize) -> Result<Runtime, StartFault> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name(name)
-        .enable_all()
-        .build()
-        .map_err(|error| StartFault::System { what: "starting threads", error })
 }
 
 fn recovered_homes(recovered: &Recovered) -> Vec<(SessionKey, Home)> {

@@ -1,7 +1,9 @@
-//! The sockets and files a process opens before any of its tasks runs, so that what is taken or
-//! missing is told at the start.
+//! The sockets, files and threads a process takes before any of its tasks runs, so that what is
+//! taken or missing is told at the start.
 
 use std::net::{SocketAddr, TcpListener};
+
+use tokio::runtime::Runtime;
 
 use super::StartFault;
 use crate::{
@@ -49,4 +51,13 @@ pub(super) fn listen_settings(settings: &Settings) -> Vec<ListenSettings> {
         limits,
     };
     settings.listen.iter().map(one).collect()
+}
+
+pub(super) fn runtime(name: &'static str, threads: usize) -> Result<Runtime, StartFault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(|error| StartFault::System { what: "starting threads", error })
 }
