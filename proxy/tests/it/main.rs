@@ -7,6 +7,7 @@ mod app;
 mod bounds;
 mod carry;
 mod client;
+mod contract;
 mod drains;
 mod faults;
 mod headers;

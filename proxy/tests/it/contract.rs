@@ -1,0 +1,94 @@
+//! The hooks' contract as app authors read it: the sample app of the docs is handed over, and the
+//! OpenAPI file names what Homing really calls.
+
+use std::{
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    client::{ask, get},
+    whole::{BRISK, Whole, settings_text},
+};
+
+struct Sample(Child);
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn docs(file: &str) -> String {
+    format!("{}/../docs/{file}", env!("CARGO_MANIFEST_DIR"))
+}
+
+async fn sample(zone: &str) -> Option<(Sample, SocketAddr)> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let child = Command::new("python3")
+        .args([docs("examples/hooks_app.py"), port.to_string(), zone.to_owned()])
+        .stdin(Stdio::null())
+        .spawn()
+        .ok()?;
+    let (sample, address) = (Sample(child), SocketAddr::from(([127, 0, 0, 1], port)));
+    for _ in 0..200 {
+        if tokio::net::TcpStream::connect(address).await.is_ok() {
+            return Some((sample, address));
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("the sample app does not listen");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sample_app_of_the_docs_is_handed_over_with_its_state() {
+    let (Some(lisbon), Some(oslo)) = (sample("lisbon").await, sample("oslo").await) else {
+        eprintln!("SKIPPED: python3 is not installed");
+        return;
+    };
+    let text = settings_text(&[("lisbon", lisbon.1), ("oslo", oslo.1)], BRISK);
+    let whole = Whole::start_edited(&["lisbon", "oslo"], BRISK, |_| text.clone()).await;
+    let tick = async || {
+        let told = ask(whole.plain(), get("/", &[("x-user", "ann")])).await;
+        assert_eq!(told.status, 200, "{told:?}");
+        told.json()
+    };
+    tick().await;
+    let mut here = tick().await;
+    for ticks in 3..=6 {
+        let zone = here["zone"].as_str().unwrap().to_owned();
+        let to = whole.other(&zone, &["lisbon", "oslo"]);
+        let directive = whole.move_to(here["session"].as_str().unwrap(), to).await;
+        let outcome = whole.outcome(directive).await;
+        assert_eq!(outcome["outcome"], "completed", "{outcome}");
+        here = tick().await;
+        assert_eq!((here["zone"].as_str(), here["ticks"].as_u64()), (Some(to), Some(ticks)));
+    }
+}
+
+#[test]
+fn the_contract_names_every_hook_and_what_it_takes() {
+    let text = std::fs::read_to_string(docs("hooks.openapi.yaml")).unwrap();
+    // What the client in src/state/hooks.rs sends and reads, word for word.
+    for (hook, words) in [
+        (
+            "export",
+            &["name: since", "homing-state-version", "homing-state-kind", "content-length"][..],
+        ),
+        ("import", &["name: directive", "name: version", "name: kind"]),
+        ("fence", &["parameters/epoch"]),
+        ("release", &["parameters/epoch"]),
+    ] {
+        let (_, section) = text.split_once(&format!("  /{{key}}/{hook}:\n")).expect(hook);
+        let section = section.split("\n  /{key}/").next().unwrap();
+        for word in words {
+            assert!(section.contains(word), "{hook} lacks {word}");
+        }
+    }
+    let client = include_str!("../../src/state/hooks.rs");
+    for word in ["?since=", "?directive=", "&version=", "&kind=", "?epoch="] {
+        assert!(client.contains(word), "the client does not send {word} any more");
+    }
+}
