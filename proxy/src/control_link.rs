@@ -154,7 +154,7 @@ impl ControlLink {
         let mut assembly = Assembly::default();
         let life = self.gates.incarnation();
         let mut again = tokio::time::interval(TELL_AGAIN);
-        let mut renew = tokio::time::interval(Duration::from_millis(lease::RENEW_MS));
+        let mut renew = tokio::time::interval(Duration::from_millis(lease::ASK_MS));
         loop {
             tokio::select! {
                 message = incoming.message() => {
@@ -182,7 +182,8 @@ impl ControlLink {
                     untaken.keep(batch);
                 }
                 _ = renew.tick() => if let Some(seat) = self.gates.seat().gate() {
-                    let seq = seat.renewal(self.now_ms());
+                    let (seq, next_ms) = seat.renewal(self.now_ms());
+                    renew.reset_after(Duration::from_millis(next_ms));
                     said(FromProxy::Renew { seq }).await.map_err(gone)?;
                 },
                 _ = again.tick() => {

@@ -153,9 +153,11 @@ impl GateSeat {
         self.incarnation.store(next.0, Relaxed);
     }
 
-    /// A renewal is being sent; the number to send it under.
-    pub fn renewal(&self, now_ms: u64) -> u64 {
-        self.lease.lock().renew_sent(now_ms)
+    /// A renewal is being sent; the number to send it under, and how long until the next one,
+    /// milliseconds.
+    pub fn renewal(&self, now_ms: u64) -> (u64, u64) {
+        let mut lease = self.lease.lock();
+        (lease.renew_sent(now_ms), lease.next_renewal_ms(now_ms))
     }
 
     /// Control has answered a renewal.

@@ -13,6 +13,12 @@ use homing_wire::Incarnation;
 pub const LEASE_MS: u32 = 10_000;
 /// How often it is renewed, milliseconds.
 pub const RENEW_MS: u64 = 2_000;
+/// How often it is asked for by a life that holds none, milliseconds: control answers none before
+/// the gate has the table that shows this life, which is often a moment after the first asking.
+pub const ASK_MS: u64 = 250;
+/// How long a life may be registered without asking for its lease, milliseconds. Many times
+/// [`ASK_MS`]: a gate that starts on a busy machine is slow, not dead.
+pub const SILENCE_MS: u64 = 5_000;
 /// How much faster one clock may run than another, percent.
 pub const DRIFT_PERCENT: u64 = 2;
 /// What control waits beyond the lease and the drift: what was admitted in the lease's last moment
@@ -63,6 +69,12 @@ impl LeaseHolder {
         self.valid_until_ms
     }
 
+    /// When to send the next renewal, counted from the one just sent, milliseconds.
+    #[must_use]
+    pub fn next_renewal_ms(&self, now_ms: u64) -> u64 {
+        if self.is_valid(now_ms) { RENEW_MS } else { ASK_MS }
+    }
+
     /// Whether the gate may act.
     #[must_use]
     pub fn is_valid(&self, now_ms: u64) -> bool {
@@ -105,7 +117,7 @@ impl LeaseLedger {
     /// A ledger of leases of that length, without gates.
     #[must_use]
     pub fn new(lease_ms: u32) -> Self {
-        Self::paced(lease_ms, MARGIN_MS, RENEW_MS)
+        Self::paced(lease_ms, MARGIN_MS, SILENCE_MS)
     }
 
     /// The same with another margin than [`MARGIN_MS`], which must outlast whatever a gate may
@@ -212,10 +224,12 @@ mod tests {
     fn a_lease_counts_from_the_sending_and_late_answers_extend_nothing() {
         let mut holder = LeaseHolder::default();
         assert!(!holder.is_valid(0));
+        assert_eq!(holder.next_renewal_ms(0), ASK_MS);
         let first = holder.renew_sent(1_000);
         let second = holder.renew_sent(3_000);
         holder.granted(second, 1, 10_000);
         assert_eq!(holder.valid_until_ms(), 13_000);
+        assert_eq!(holder.next_renewal_ms(3_100), RENEW_MS);
         holder.granted(first, 1, 10_000);
         holder.granted(second, 1, 60_000);
         assert_eq!(holder.valid_until_ms(), 13_000, "answered already");
@@ -242,7 +256,7 @@ mod tests {
         let mut ledger = LeaseLedger::new(10_000);
         ledger.inherit(GATE, A, 1_000);
         assert!(ledger.strike(11_000).is_empty());
-        assert_eq!(ledger.strike(1_000 + 10_700 + RENEW_MS), [(GATE.to_owned(), A)]);
+        assert_eq!(ledger.strike(1_000 + 10_700 + SILENCE_MS), [(GATE.to_owned(), A)]);
         assert_eq!(ledger.life(GATE), None);
         assert_eq!(ledger.renew(GATE, A, 20_000), None);
         assert_eq!(ledger.register(GATE, A, NONE, 20_000), Registered::Over);
