@@ -17,9 +17,13 @@ pub(super) async fn live() -> &'static str {
 }
 
 pub(super) async fn ready(State(parts): Parts, RawQuery(query): RawQuery) -> Response {
-    let table = !parts.live.load().is_void();
+    let live = parts.live.load();
+    let table = !live.is_void();
+    // In a fleet requests are served by gates: before there are any, an edge can only refuse.
+    let gates = parts.gates.seat().is_solo()
+        || live.table.facts().zones.iter().any(|zone| !zone.gates.is_empty());
     let staying = !parts.leaving.has_begun();
-    let ready = table && staying;
+    let ready = table && gates && staying;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if !query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose"))) {
         return (status, if ready { "ok\n" } else { "not ready\n" }).into_response();
@@ -27,6 +31,7 @@ pub(super) async fn ready(State(parts): Parts, RawQuery(query): RawQuery) -> Res
     let checks = json!({
         "ready": ready,
         "table_loaded": table,
+        "gates_known": gates,
         "not_draining": staying,
         "control_attached": parts.attached.as_ref().map(|attached| attached.load(Relaxed)),
     });

@@ -146,9 +146,8 @@ impl Edge {
         client: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Result<bool, Failure> {
-        let facts = self.parts.facts.of(self.parts.live.load().table.facts());
         let head = client.req_header();
-        let told = Told::read(&head.headers, &facts)?;
+        let (facts, told) = self.told(&head.headers).await?;
         let own = self.parts.gates.seat().gate().and_then(|seat| seat.zone_in(&facts.facts));
         let own = own.ok_or(Failure::GateUnavailable)?;
         let service = &facts.facts.services[told.service.index()];
@@ -185,6 +184,22 @@ impl Edge {
         taken.hops += u8::from(taken.way == Way::Gate);
         exchange.taken = Some(taken);
         Ok(true)
+    }
+
+    /// What the edge has told, by the gate's own table. A gate that has just begun is there before
+    /// its table is, and an edge may have a newer one: both last moments.
+    async fn told(&self, headers: &http::HeaderMap) -> Result<(Arc<EdgeFacts>, Told), Failure> {
+        let arrived = Instant::now();
+        loop {
+            let facts = self.parts.facts.of(self.parts.live.load().table.facts());
+            let patience = Duration::from_millis(facts.facts.policy.hold.ms_max.into());
+            match Told::read(headers, &facts) {
+                Err(Failure::NoRoute) if arrived.elapsed() < patience => {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                told => return told.map(|told| (facts, told)),
+            }
+        }
     }
 
     fn decide_for(

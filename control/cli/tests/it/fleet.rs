@@ -100,6 +100,12 @@ impl Fleet {
         std::fs::read_to_string(self._dir.path().join(name)).unwrap_or_default()
     }
 
+    /// What everyone has logged, for a test that fails.
+    fn logs(&self) -> String {
+        let names = ["control", "edge", "gate-paris", "gate-tokyo"];
+        names.map(|name| format!("{name}:\n{}", self.log(&format!("{name}.log")))).join("\n")
+    }
+
     fn ask(&self, args: &[&str]) -> crate::run::Ran {
         let admin = format!("127.0.0.1:{}", self.admin[0]);
         let mut all = args.to_vec();
@@ -167,7 +173,8 @@ fn a_session_is_handed_over_between_gates_and_its_requests_follow() {
 fn a_gate_that_is_killed_comes_back_as_another_life_and_its_sessions_go_on() {
     let mut fleet = Fleet::start();
     let mut jar = Jar::default();
-    assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "milk").0, 200);
+    let (status, told) = jar.ask(fleet.edge, "POST", "/notebook", "milk");
+    assert_eq!(status, 200, "{told}\n{}", fleet.logs());
     let here = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
     let gate = format!("gate-{}", here["zone"].as_str().unwrap());
     drop(fleet.roles.remove(&gate));
@@ -176,7 +183,8 @@ fn a_gate_that_is_killed_comes_back_as_another_life_and_its_sessions_go_on() {
     fleet.roles.insert(gate.clone(), Role::start(&["proxy", &file], &log));
     // It waits for the gate and needs no client's retry.
     let (status, told) = jar.ask(fleet.edge, "POST", "/notebook", "bread");
-    assert_eq!(status, 200, "{told}\n{}", fleet.log(&format!("{gate}-again.log")));
+    let again = fleet.log(&format!("{gate}-again.log"));
+    assert_eq!(status, 200, "{told}\nthe gate's second life:\n{again}\n{}", fleet.logs());
     let there = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
     assert_eq!((&there["zone"], there["count"].as_u64()), (&here["zone"], Some(2)));
     assert!(fleet.log("control.log").matches("a gate's life begins").count() >= 3);
