@@ -190,6 +190,7 @@ fn facts(origins: &[SocketAddr]) -> Facts {
             session: SessionSource { from: vec![KeySource::Cookie(cookie)], idle_ms: 3_600_000 },
             state: StateSpec::Stateless,
             long_lived: LongLived::Drain,
+            cache: None,
             endpoints: Vec::new(),
             health: None,
             limits: TrafficLimits::default(),

@@ -17,7 +17,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use homing_wire::ZoneId;
 use serde_json::json;
@@ -28,7 +28,7 @@ use crate::{
     drain::Leaving,
     gates::Gates,
     handoff::Stores,
-    http::{edge::EdgeRules, zone_view::ZoneViews},
+    http::{cache::GateCache, edge::EdgeRules, zone_view::ZoneViews},
     live::LiveTable,
     local_authority::Order,
     outcomes::Outcomes,
@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod actions;
+mod cache;
 mod health;
 mod key;
 mod memory;
@@ -54,6 +55,8 @@ pub struct AdminParts {
     pub live: Arc<LiveTable>,
     /// The gates.
     pub gates: Arc<Gates>,
+    /// Answers that are kept.
+    pub cache: Arc<GateCache>,
     /// How session keys are read.
     pub rules: Arc<ArcSwap<EdgeRules>>,
     /// Health and load of the zones.
@@ -136,6 +139,8 @@ fn router(parts: Arc<AdminParts>, exposition: Arc<Exposition>) -> Router {
         .route("/outcomes", get(pages::outcomes))
         .route("/zones/{name}/drain", get(pages::drain).post(actions::drain_zone))
         .route("/zones/{name}/open", post(actions::open_zone))
+        .route("/cache", delete(cache::clear))
+        .route("/cache/purge", post(cache::purge))
         .route("/drain", post(actions::drain_process))
         .route("/memory/{zone}/{key}", get(memory::read).put(memory::write))
         .layer(middleware::from_fn_with_state(Arc::clone(&parts), guard));

@@ -167,6 +167,8 @@ pub struct ProcessLimits {
     pub sessions_per_zone: u32,
     /// Bytes of a request head.
     pub head_bytes: u32,
+    /// Bytes of answers kept, of all services that have theirs kept.
+    pub cache_bytes: u64,
 }
 
 impl Default for ProcessLimits {
@@ -176,6 +178,7 @@ impl Default for ProcessLimits {
             connections: 50_000,
             sessions_per_zone: 1_000_000,
             head_bytes: 64 << 10,
+            cache_bytes: 64 << 20,
         }
     }
 }

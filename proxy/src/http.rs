@@ -5,6 +5,7 @@ mod admission;
 mod answer;
 pub mod application;
 pub mod body;
+pub mod cache;
 pub mod cookie;
 pub mod decide;
 pub mod edge;

@@ -352,12 +352,14 @@ fn read_limits(reader: &Reader<'_>) -> Option<ProcessLimits> {
         let connections = number(map, "connections", default.connections.into(), 1..=10_000_000);
         let sessions =
             number(map, "sessions_per_zone", default.sessions_per_zone.into(), 64..=100_000_000);
+        let cache = map.or("cache", default.cache_bytes, |r| r.bytes(1 << 20..=1 << 42));
         let head = map.or("head", default.head_bytes.into(), |r| r.bytes(1 << 10..=1 << 20));
         Some(ProcessLimits {
             threads: threads as usize,
             connections: connections as u32,
             sessions_per_zone: sessions as u32,
             head_bytes: head as u32,
+            cache_bytes: cache,
         })
     })
 }

@@ -30,6 +30,7 @@ fn facts(endpoints: Vec<Endpoint>) -> Facts {
         },
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
+        cache: None,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits::default(),

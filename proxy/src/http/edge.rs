@@ -9,6 +9,9 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use pingora_cache::{
+    CacheKey, CacheMeta, ForcedFreshness, HitHandler, NoCacheReason, RespCacheable, key::HashBinary,
+};
 use pingora_core::{Error, ErrorType, Result, upstreams::peer::HttpPeer};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session as Downstream};
@@ -16,6 +19,7 @@ use rustls::crypto::{SecureRandom, aws_lc_rs};
 
 use super::{
     answer,
+    cache::{self, GateCache},
     exchange::{Exchange, Way},
     facts::FactsCell,
     failure::{Failure, is_plain},
@@ -66,6 +70,8 @@ pub struct EdgeParts {
     pub learned: Arc<Learned>,
     /// Who this process is to gates, if it speaks to any.
     pub credentials: Option<Arc<Credentials>>,
+    /// Answers that are kept.
+    pub cache: Arc<GateCache>,
     /// Where requests are logged, if anywhere.
     pub log: Option<AccessLog>,
 }
@@ -208,6 +214,58 @@ impl ProxyHttp for Edge {
         Ok(true)
     }
 
+    fn request_cache_filter(&self, client: &mut Downstream, exchange: &mut Exchange) -> Result<()> {
+        self.parts.cache.enable(client, exchange);
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, client: &Downstream, exchange: &mut Exchange) -> Result<CacheKey> {
+        Ok(cache::key(client, exchange))
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        client: &mut Downstream,
+        _meta: &CacheMeta,
+        _hit: &mut HitHandler,
+        _is_fresh: bool,
+        _exchange: &mut Exchange,
+    ) -> Result<Option<ForcedFreshness>> {
+        let checked = cache::wants_checked(client.req_header());
+        Ok(checked.then_some(ForcedFreshness::ForceExpired))
+    }
+
+    fn response_cache_filter(
+        &self,
+        client: &Downstream,
+        answer: &ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<RespCacheable> {
+        Ok(match cache::caching(exchange) {
+            Some((_, spec)) => cache::keepable(client, answer, spec),
+            None => RespCacheable::Uncacheable(NoCacheReason::Custom("off")),
+        })
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        _exchange: &mut Exchange,
+        asked: &RequestHeader,
+    ) -> Option<HashBinary> {
+        cache::variance(meta, asked)
+    }
+
+    /// By default only where the app fails; while it is asked anew, too, if the answer allows it.
+    fn should_serve_stale(
+        &self,
+        _client: &mut Downstream,
+        _exchange: &mut Exchange,
+        fault: Option<&Error>,
+    ) -> bool {
+        fault.is_none_or(|fault| fault.esource() == &pingora_core::ErrorSource::Upstream)
+    }
+
     async fn upstream_peer(
         &self,
         client: &mut Downstream,
@@ -345,7 +403,7 @@ impl ProxyHttp for Edge {
 
     async fn response_filter(
         &self,
-        _client: &mut Downstream,
+        client: &mut Downstream,
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
@@ -360,7 +418,13 @@ impl ProxyHttp for Edge {
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
         let expose_zone = self.side == Side::Edges || self.parts.rules.load().expose_zone;
-        outbound::towards_client(exchange, expose_zone, head, self.side)
+        outbound::towards_client(exchange, expose_zone, head, self.side)?;
+        let phase = client.cache.phase();
+        if let Some(status) = cache::status(phase) {
+            self.parts.metrics.cached(phase);
+            head.append_header("cache-status", status)?;
+        }
+        Ok(())
     }
 
     async fn fail_to_proxy(
@@ -399,6 +463,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) {
         self.end_call(exchange, Call::Answered);
+        self.parts.cache.changed(client, exchange);
         self.close(client, exchange);
     }
 

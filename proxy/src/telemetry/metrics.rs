@@ -75,6 +75,12 @@ pub struct Metrics {
     pub tunnels_broken: Counter,
     /// Messages of clients given to an app once more.
     pub messages_replayed: Counter,
+    /// Answers given out of the cache, fresh or checked.
+    pub cache_hits: Counter,
+    /// Answers given out of the cache after their time, as they allow.
+    pub cache_stale: Counter,
+    /// Requests that the cache might have answered and did not.
+    pub cache_misses: Counter,
     /// Connections of other nodes that were refused for their certificate, name or protocol.
     pub links_refused: Counter,
     /// Pauses of completed handoffs.
@@ -97,6 +103,18 @@ impl Metrics {
     pub fn completed(&self, pause_us: u64) {
         self.handoffs_completed.inc();
         self.pauses.0.observe(pause_us as f64 / 1e6);
+    }
+
+    /// The cache had a part in an answer.
+    pub fn cached(&self, phase: pingora_cache::CachePhase) {
+        use pingora_cache::CachePhase::{Hit, Revalidated, Stale, StaleUpdating};
+
+        match phase {
+            Hit | Revalidated => &self.cache_hits,
+            Stale | StaleUpdating => &self.cache_stale,
+            _ => &self.cache_misses,
+        }
+        .inc();
     }
 
     /// A handoff was undone.
@@ -141,7 +159,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 16] = [
+        let plain: [(&str, &str, &Counter); 19] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -157,6 +175,9 @@ impl Exposition {
             ("tunnels_carried", "WebSockets carried to a new leg", &metrics.tunnels_carried),
             ("tunnels_broken", "WebSockets that could not be", &metrics.tunnels_broken),
             ("messages_replayed", "Messages given to an app again", &metrics.messages_replayed),
+            ("cache_hits", "Answers out of the cache", &metrics.cache_hits),
+            ("cache_stale", "Answers out of the cache after their time", &metrics.cache_stale),
+            ("cache_misses", "Answers the cache did not have", &metrics.cache_misses),
             ("links_refused", "Nodes refused on the handoff link", &metrics.links_refused),
         ];
         for (name, help, counter) in plain {

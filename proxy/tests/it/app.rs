@@ -104,12 +104,23 @@ async fn tell(
         "headers": headers,
         "body_bytes": body.len(),
     });
-    let response = Response::builder()
+    let mut response = Response::builder()
         .header("content-type", "application/json")
-        .header("homing-secret", "not for clients")
-        .body(Full::from(told.to_string()))
-        .unwrap();
-    Ok(response)
+        .header("homing-secret", "not for clients");
+    let mut body = Full::from(told.to_string());
+    // What the client wants to be answered, `answer-etag: "1"` for a header of that name.
+    for (name, value) in &head.headers {
+        match name.as_str().strip_prefix("answer-") {
+            Some("status") => response = response.status(value.to_str().unwrap()),
+            Some(name) => response = response.header(name, value),
+            None => {}
+        }
+    }
+    let tag = head.headers.get("answer-etag");
+    if tag.is_some() && tag == head.headers.get("if-none-match") {
+        (response, body) = (response.status(304), Full::default());
+    }
+    Ok(response.body(body).unwrap())
 }
 
 /// An address on which nobody listens.

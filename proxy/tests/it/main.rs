@@ -5,6 +5,7 @@
 
 mod app;
 mod bounds;
+mod cache;
 mod carry;
 mod client;
 mod contract;

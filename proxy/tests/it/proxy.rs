@@ -14,6 +14,7 @@ use homing_proxy::{
     gates::Gates,
     http::{
         application::application,
+        cache::GateCache,
         cookie::{CookieKey, CookieKeys},
         edge::{Edge, EdgeParts, EdgeRules},
         facts::FactsCell,
@@ -41,6 +42,7 @@ pub(crate) struct Proxy {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) gates: Arc<Gates>,
     pub(crate) live: Arc<LiveTable>,
+    pub(crate) cache: Arc<GateCache>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     keepers: Vec<JoinHandle<()>>,
@@ -124,6 +126,7 @@ impl Setup {
             Arc::clone(&pool),
         ));
         let rules = Arc::new(ArcSwap::from_pointee(self.rules));
+        let cache = Arc::new(GateCache::new(1 << 20));
         let keepers = vec![
             tokio::spawn(checks::keep(Arc::clone(&pool))),
             tokio::spawn(Arc::clone(&views).keep()),
@@ -131,6 +134,7 @@ impl Setup {
         let edge = Edge::new(EdgeParts {
             learned: Arc::default(),
             credentials: None,
+            cache: Arc::clone(&cache),
             live: Arc::clone(&live),
             gates: Arc::clone(&gates),
             facts,
@@ -152,7 +156,7 @@ impl Setup {
         let mut service = listeners.serve(application(edge, 2));
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(async move { service.start_service(None, stopped, 1).await });
-        Proxy { addresses, rules, metrics, gates, live, stop, server, keepers }
+        Proxy { addresses, rules, metrics, gates, live, cache, stop, server, keepers }
     }
 }
 
@@ -210,6 +214,7 @@ pub(crate) fn service(name: &str, from: Vec<KeySource>) -> Service {
         session: SessionSource { from, idle_ms: 86_400_000 },
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
+        cache: None,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits { connect_timeout_ms: 500, ..TrafficLimits::default() },

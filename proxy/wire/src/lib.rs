@@ -41,8 +41,8 @@ pub use record::{
 };
 pub use redis::{KeyPattern, Redis, RedisFault, RedisUrl};
 pub use service::{
-    CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service, SessionSource,
-    StateSpec, TrafficLimits,
+    CacheSpec, CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service,
+    SessionSource, StateSpec, TrafficLimits,
 };
 pub use session_key::{InvalidSessionKey, KeySecret, SessionKey};
 pub use table::{Buckets, DeltaRefused, Facts, Home, PlacementTable, TableDraft, TableFault};

@@ -18,6 +18,8 @@ pub struct Service {
     pub state: StateSpec,
     /// What becomes of WebSockets and event streams when their session is handed over.
     pub long_lived: LongLived,
+    /// What of its answers the gates keep; `None` keeps nothing.
+    pub cache: Option<CacheSpec>,
     /// Endpoints of its own, by zone; a zone not named here uses the zone's endpoints.
     pub endpoints: Vec<(ZoneId, Vec<Endpoint>)>,
     /// Active health checks; `None` leaves passive ejection only.
@@ -152,6 +154,24 @@ pub enum LongLived {
     /// The handoff waits until the connection ends.
     #[default]
     Drain,
+}
+
+/// What gates keep of a service's answers, as far as the answers themselves allow (RFC 9111).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSpec {
+    /// Largest answer that is kept.
+    pub object_bytes_max: u64,
+    /// How long after its time an answer may be used while it is fetched anew, where the answer
+    /// says nothing of it (RFC 5861).
+    pub stale_while_revalidate_ms: u32,
+    /// How long after its time it may be used because the app fails, likewise.
+    pub stale_if_error_ms: u32,
+}
+
+impl Default for CacheSpec {
+    fn default() -> Self {
+        Self { object_bytes_max: 8 << 20, stale_while_revalidate_ms: 0, stale_if_error_ms: 0 }
+    }
 }
 
 /// An active health check, sent to every endpoint.

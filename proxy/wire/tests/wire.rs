@@ -58,6 +58,7 @@ fn facts() -> Facts {
                 state_bytes_max: 16 << 20,
             }),
             long_lived: LongLived::Carry,
+            cache: None,
             endpoints: vec![(ZoneId(1), zone("x", 0).endpoints)],
             health: Some(HealthCheck {
                 path: "/health".to_owned(),

@@ -26,6 +26,7 @@ fn service(name: &str, hosts: &[&str], path_prefix: &str) -> Service {
         },
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
+        cache: None,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits::default(),

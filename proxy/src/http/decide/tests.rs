@@ -40,6 +40,7 @@ fn service(name: &str, path: &str, from: Vec<KeySource>) -> Service {
         session: SessionSource { from, idle_ms: 86_400_000 },
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
+        cache: None,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits { body_bytes_max: 1_000, ..TrafficLimits::default() },

@@ -42,6 +42,7 @@ fn service(from: Vec<KeySource>) -> Service {
         session: SessionSource { from, idle_ms: 86_400_000 },
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
+        cache: None,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits::default(),

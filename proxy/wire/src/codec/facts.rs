@@ -11,7 +11,7 @@ use crate::{
     proto::{self, key_source, state},
     redis::{KeyPattern, REDIS_KEYS_MAX, Redis, RedisUrl},
     service::{
-        CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service,
+        CacheSpec, CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service,
         SessionSource, StateSpec, TrafficLimits,
     },
     table::Facts,
@@ -175,6 +175,11 @@ fn service_to_proto(service: &Service) -> proto::Service {
         idle_ms: service.session.idle_ms,
         state: Some(proto::State { kind: Some(state_to_proto(&service.state)) }),
         long_lived: number(&LONG_LIVED, &service.long_lived),
+        cache: service.cache.map(|cache| proto::Cache {
+            object_bytes_max: cache.object_bytes_max,
+            stale_while_revalidate_ms: cache.stale_while_revalidate_ms,
+            stale_if_error_ms: cache.stale_if_error_ms,
+        }),
         endpoints: service.endpoints.iter().map(endpoints).collect(),
         health: service.health.as_ref().map(|health| proto::HealthCheck {
             path: health.path.clone(),
@@ -216,6 +221,11 @@ fn service_from(message: proto::Service) -> Result<Service, InvalidField> {
         },
         state: state_from(message.state)?,
         long_lived: variant("service.long_lived", &LONG_LIVED, message.long_lived)?,
+        cache: message.cache.map(|cache| CacheSpec {
+            object_bytes_max: cache.object_bytes_max,
+            stale_while_revalidate_ms: cache.stale_while_revalidate_ms,
+            stale_if_error_ms: cache.stale_if_error_ms,
+        }),
         endpoints: endpoints.into_iter().map(own).collect::<Result<_, _>>()?,
         health: message.health.map(health_from).transpose()?,
         limits: TrafficLimits {

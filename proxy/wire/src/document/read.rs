@@ -85,6 +85,12 @@ impl<'a> Reader<'a> {
         matches!(&self.node.value, Value::Seq(items) if items.is_empty())
     }
 
+    /// Whether a map stands here.
+    #[must_use]
+    pub(super) fn is_map(&self) -> bool {
+        matches!(&self.node.value, Value::Map(_))
+    }
+
     /// A key's value if this is a map that has it, without asking for it.
     #[must_use]
     pub(super) fn child(&self, key: &str) -> Option<Self> {

@@ -132,6 +132,14 @@ fn service(service: &Service, zones: &[Zone]) -> Node {
         ("state", state(&service.state, zones)),
         ("long_lived", word(&LONG_LIVED, &service.long_lived)),
     ];
+    if let Some(cache) = service.cache {
+        let stated = [
+            ("object_max", bytes(cache.object_bytes_max)),
+            ("stale_while_revalidate", millis(cache.stale_while_revalidate_ms)),
+            ("stale_if_error", millis(cache.stale_if_error_ms)),
+        ];
+        fields.push(("cache", Node::map(stated)));
+    }
     if !service.endpoints.is_empty() {
         let own = service.endpoints.iter().filter_map(|(zone, own)| {
             Some((zones.get(zone.index())?.name.as_str(), endpoints(own)))

@@ -1,12 +1,12 @@
 //! The section `services`: read, with each value's own range checked.
 
 use super::checks::{Routes, Scope};
-use super::read::Reader;
+use super::read::{MapReader, Reader};
 use super::zones::narrow;
 use super::{sources, syntax, zones};
 use crate::ids::{ZONES_MAX, ZoneId};
 use crate::redis::{KeyPattern, REDIS_KEYS_MAX, Redis, RedisUrl};
-use crate::service::{HealthCheck, Hooks, LongLived, Service, StateSpec, TrafficLimits};
+use crate::service::{CacheSpec, HealthCheck, Hooks, LongLived, Service, StateSpec, TrafficLimits};
 use crate::zone::Endpoint;
 
 /// The tenant of a service that states none.
@@ -48,6 +48,7 @@ pub(super) fn service(
             |reader| state(reader, scope),
         );
         let long_lived = map.or("long_lived", LongLived::default(), |r| r.word(&LONG_LIVED));
+        let cache = map.or("cache", None, cache);
         let endpoints = map.or("endpoints", Vec::new(), |r| endpoints(r, scope));
         let health = map.optional("health", health);
         let limits = map.or("limits", TrafficLimits::default(), limits);
@@ -58,6 +59,7 @@ pub(super) fn service(
             session: session?,
             state: state?,
             long_lived,
+            cache,
             endpoints,
             health,
             limits,
@@ -95,6 +97,29 @@ fn hooks(reader: &Reader<'_>) -> Option<Hooks> {
             timeout_ms: map.or("timeout", timeout_ms, timeout),
             state_bytes_max: map.or("max", state_bytes_max, |r| r.bytes(1..=STATE_BYTES_MAX)),
         })
+    })
+}
+
+/// `on`, `off`, or the bounds.
+fn cache(reader: &Reader<'_>) -> Option<Option<CacheSpec>> {
+    let default = CacheSpec::default();
+    if !reader.is_map() {
+        return reader.word(&[("on", Some(default)), ("off", None)]);
+    }
+    reader.map(|map| {
+        let millis = |map: &mut MapReader<'_>, key, default: u32| {
+            map.or(key, default, |r| r.millis(0..=86_400_000).map(|ms| ms as u32))
+        };
+        Some(Some(CacheSpec {
+            object_bytes_max: map
+                .or("object_max", default.object_bytes_max, |r| r.bytes(1..=1 << 30)),
+            stale_while_revalidate_ms: millis(
+                map,
+                "stale_while_revalidate",
+                default.stale_while_revalidate_ms,
+            ),
+            stale_if_error_ms: millis(map, "stale_if_error", default.stale_if_error_ms),
+        }))
     })
 }
 

@@ -521,9 +521,17 @@ fn service() -> impl Strategy<Value = Service> {
     let session = (key_sources(), 1..=31_536_000_000_u64)
         .prop_map(|(from, idle_ms)| SessionSource { from, idle_ms });
     let own = prop::collection::btree_map(0_u8..5, endpoints(), 0..3);
-    let head = (name(), name(), hosts, path, session);
+    let cache = (1..=1_u64 << 30, 0_u32..=86_400_000, 0_u32..=86_400_000).prop_map(
+        |(object_bytes_max, stale_while_revalidate_ms, stale_if_error_ms)| crate::CacheSpec {
+            object_bytes_max,
+            stale_while_revalidate_ms,
+            stale_if_error_ms,
+        },
+    );
+    let head = (name(), name(), hosts, path, session, prop::option::of(cache));
     (head, state(), long_lived, own, prop::option::of(health), limits()).prop_map(
-        |((name, tenant, hosts, path_prefix, session), state, long_lived, own, health, limits)| {
+        |(head, state, long_lived, own, health, limits)| {
+            let (name, tenant, hosts, path_prefix, session, cache) = head;
             // Zone indices are brought into range once the number of zones is known.
             let own = own.into_iter().map(|(zone, list)| (ZoneId(zone), list));
             Service {
@@ -533,6 +541,7 @@ fn service() -> impl Strategy<Value = Service> {
                 session,
                 state,
                 long_lived,
+                cache,
                 endpoints: own.collect(),
                 health,
                 limits,
