@@ -31,6 +31,7 @@ const RELEASES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("release
 const HISTORY: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("history");
 const HISTORY_OF: TableDefinition<'_, u64, u64> = TableDefinition::new("history_of");
 const WATERMARKS: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("watermarks");
+const STRUCK: TableDefinition<'_, &str, u64> = TableDefinition::new("struck");
 const PROFILES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("profiles");
 const IDEMPOTENCY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("idempotency");
 
@@ -40,6 +41,8 @@ const DOCUMENTS_KEPT: u64 = 50;
 pub const HISTORY_KEPT: u64 = 100_000;
 /// Proxy lives whose watermark is kept; the longest silent go first.
 const WATERMARKS_KEPT: usize = 10_000;
+/// Gates whose last struck-off life is kept; those whose lives began longest ago go first.
+const STRUCK_KEPT: u64 = 10_000;
 /// Idempotency keys that are kept.
 const IDEMPOTENCY_KEPT: u64 = 10_000;
 
@@ -117,6 +120,8 @@ pub enum Entry {
     History(u64, HistoryRow),
     /// The highest record batch taken in from one life of one proxy, and when.
     Watermark(Incarnation, u64, u64),
+    /// A life of a gate that was struck off, by the gate's name.
+    Struck(String, Incarnation),
     /// What is known of a session.
     Profile(Profile),
     /// A session is over.
@@ -148,6 +153,8 @@ pub struct Recovered {
     pub next_history: u64,
     /// The highest record batch taken in, by proxy life.
     pub watermarks: BTreeMap<Incarnation, u64>,
+    /// The last life of each gate that was struck off.
+    pub struck: BTreeMap<String, Incarnation>,
     /// What is known of sessions.
     pub profiles: Vec<Profile>,
 }
@@ -218,6 +225,7 @@ impl Journal {
                 history.last()?.map_or(1, |(seq, _)| seq.value() + 1)
             },
             watermarks: read_watermarks(&txn)?,
+            struck: read_struck(&txn)?,
             profiles: read_keyed(&txn, PROFILES, "profiles", rows::profile)?
                 .into_iter()
                 .map(|(key, profile)| Profile { key, ..profile })
@@ -288,6 +296,7 @@ fn open_all(txn: &WriteTransaction) -> Result<(), JournalFault> {
     txn.open_table(HISTORY)?;
     txn.open_table(HISTORY_OF)?;
     txn.open_table(WATERMARKS)?;
+    txn.open_table(STRUCK)?;
     txn.open_table(PROFILES)?;
     txn.open_table(IDEMPOTENCY)?;
     Ok(())
@@ -332,6 +341,9 @@ fn write_entry(txn: &WriteTransaction, entry: &Entry) -> Result<(), JournalFault
         }
         Entry::Watermark(incarnation, seq, at_ms) => {
             drop(txn.open_table(WATERMARKS)?.insert(incarnation.0, (*seq, *at_ms))?);
+        }
+        Entry::Struck(gate, life) => {
+            drop(txn.open_table(STRUCK)?.insert(gate.as_str(), life.0)?);
         }
         Entry::Profile(profile) => {
             put(txn, PROFILES, profile.key, Some(rows::profile_bytes(profile)))?;
@@ -386,6 +398,7 @@ fn prune(txn: &WriteTransaction) -> Result<(), JournalFault> {
             watermarks.remove(incarnation)?;
         }
     }
+    prune_struck(txn)?;
     let mut idempotency = txn.open_table(IDEMPOTENCY)?;
     if idempotency.len()? > IDEMPOTENCY_KEPT {
         let mut seen = Vec::new();
@@ -397,6 +410,22 @@ fn prune(txn: &WriteTransaction) -> Result<(), JournalFault> {
         seen.sort_unstable();
         for (_, key) in seen.iter().take(IDEMPOTENCY_KEPT as usize / 10) {
             idempotency.remove(key.as_str())?;
+        }
+    }
+    Ok(())
+}
+
+fn prune_struck(txn: &WriteTransaction) -> Result<(), JournalFault> {
+    let mut struck = txn.open_table(STRUCK)?;
+    if struck.len()? > STRUCK_KEPT {
+        let mut seen = Vec::new();
+        for row in struck.iter()? {
+            let (gate, life) = row?;
+            seen.push((life.value(), gate.value().to_owned()));
+        }
+        seen.sort_unstable();
+        for (_, gate) in seen.iter().take(STRUCK_KEPT as usize / 10) {
+            struck.remove(gate.as_str())?;
         }
     }
     Ok(())
@@ -442,6 +471,15 @@ fn read_watermarks(txn: &ReadTransaction) -> Result<BTreeMap<Incarnation, u64>, 
         marks.insert(Incarnation(incarnation.value()), mark.value().0);
     }
     Ok(marks)
+}
+
+fn read_struck(txn: &ReadTransaction) -> Result<BTreeMap<String, Incarnation>, JournalFault> {
+    let mut struck = BTreeMap::new();
+    for row in txn.open_table(STRUCK)?.iter()? {
+        let (gate, life) = row?;
+        struck.insert(gate.value().to_owned(), Incarnation(life.value()));
+    }
+    Ok(struck)
 }
 
 fn read_keyed<T>(

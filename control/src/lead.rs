@@ -225,7 +225,7 @@ impl Lead {
         let handoffs = handoffs::take_up(&recovered, patience, now_ms);
         Self {
             planner,
-            gates: gates::GateBook::inherit(recovered.table.as_ref()),
+            gates: gates::GateBook::inherit(recovered.table.as_ref(), &recovered.struck),
             seed: settings.seed,
             table: recovered.table,
             document,

@@ -52,6 +52,7 @@ fn a_batch_is_there_whole_after_reopening() {
             Entry::Profile(profile(2)),
             Entry::ProfileGone(SessionKey(2)),
             Entry::Watermark(Incarnation(6), 77, 0),
+            Entry::Struck("gate-1".to_owned(), Incarnation(9)),
             Entry::Intake("paris".to_owned(), Some(Intake::Draining)),
         ];
         entries.extend(records.iter().map(|(key, record)| Entry::Authority(*key, Some(*record))));
@@ -62,6 +63,7 @@ fn a_batch_is_there_whole_after_reopening() {
     assert_eq!((found.term, found.next_directive), (4, 12));
     assert_eq!(found.profiles, [profile(1)]);
     assert_eq!(found.watermarks[&Incarnation(6)], 77);
+    assert_eq!(found.struck["gate-1"], Incarnation(9));
     assert_eq!(found.intakes["paris"], Intake::Draining);
     assert_eq!(found.authorities, records[..3]);
     assert!(found.table.is_none());

@@ -13,7 +13,7 @@ use homing_wire::{
 };
 
 use super::Lead;
-use crate::clock;
+use crate::{clock, journal::Entry};
 
 /// The gates as the lead knows them.
 pub(super) struct GateBook {
@@ -25,12 +25,19 @@ pub(super) struct GateBook {
 }
 
 impl GateBook {
-    /// The gates of the table that control starts from: each may be acting for a whole lease.
-    pub(super) fn inherit(table: Option<&PlacementTable>) -> Self {
+    /// The gates of the table that control starts from: each may be acting for a whole lease. And
+    /// the lives that were struck off before.
+    pub(super) fn inherit(
+        table: Option<&PlacementTable>,
+        struck: &BTreeMap<String, Incarnation>,
+    ) -> Self {
         let mut ledger = LeaseLedger::new(LEASE_MS);
         let now_ms = clock::monotonic_ms();
         for gate in table.iter().flat_map(|t| &t.facts().zones).flat_map(|zone| &zone.gates) {
             ledger.inherit(&gate.name, gate.incarnation, now_ms);
+        }
+        for (name, life) in struck {
+            ledger.inherit_struck(name, *life);
         }
         Self { ledger, hellos: BTreeMap::new(), shown: BTreeMap::new() }
     }
@@ -127,6 +134,8 @@ impl Lead {
         for (name, incarnation) in &dead {
             tracing::warn!(gate = name, %incarnation, "a gate's lease is over; it is struck off");
             self.gates.shown.remove(name);
+            // In one batch with the table that shows them no more.
+            self.out.entries.push(Entry::Struck(name.clone(), *incarnation));
         }
         self.change_gates(|gates, _| {
             gates.retain(|gate| !dead.contains(&(gate.name.clone(), gate.incarnation)));

@@ -113,6 +113,13 @@ impl LeaseLedger {
         self.gates.insert(name.to_owned(), Entry { incarnation, may_act_until_ms });
     }
 
+    /// A life of a gate that a control before this one struck off. It must be told of every one,
+    /// or a life whose sessions were given to others would be taken for a new one.
+    pub fn inherit_struck(&mut self, name: &str, incarnation: Incarnation) {
+        let last = self.over.entry(name.to_owned()).or_insert(incarnation);
+        *last = incarnation.max(*last);
+    }
+
     /// A life of a gate registers. `former` is the life it knows to be over, because it holds that
     /// one's locked state; zero for none.
     pub fn register(
@@ -149,7 +156,8 @@ impl LeaseLedger {
     }
 
     /// The gates whose leases are over beyond doubt, with the life that is thereby dead. They are
-    /// struck off: the life can only come back as another.
+    /// struck off: the life can only come back as another. To be kept durably, with what follows
+    /// from it, for [`Self::inherit_struck`].
     pub fn strike(&mut self, now_ms: u64) -> Vec<(String, Incarnation)> {
         let over = |entry: &Entry| entry.may_act_until_ms + self.silence_ms() <= now_ms;
         let dead: Vec<_> = self
@@ -233,6 +241,16 @@ mod tests {
         assert_eq!(ledger.renew(GATE, A, 20_000), None);
         assert_eq!(ledger.register(GATE, A, NONE, 20_000), Registered::Over);
         assert_eq!(ledger.register(GATE, B, A, 20_000), Registered::Begun);
+    }
+
+    #[test]
+    fn a_life_that_a_control_before_struck_off_does_not_begin_again() {
+        let mut ledger = LeaseLedger::new(10_000);
+        ledger.inherit_struck(GATE, B);
+        ledger.inherit_struck(GATE, A);
+        assert_eq!(ledger.register(GATE, A, NONE, 0), Registered::Over);
+        assert_eq!(ledger.register(GATE, B, NONE, 0), Registered::Over);
+        assert_eq!(ledger.register(GATE, Incarnation(21), B, 0), Registered::Begun);
     }
 
     proptest! {
