@@ -1,10 +1,13 @@
 //! Control's shell around the production authority: leases, the durable record, the published
 //! table. The record and the lives survive a crash; the authority machine does not.
 
-use homing_session::handoff::{
-    Authority, Record,
-    authority::{Action, Event},
-    record::{Lives, Pending},
+use homing_session::{
+    handoff::{
+        Authority, Record,
+        authority::{Action, Event},
+        record::{Lives, Pending},
+    },
+    lease::{LeaseLedger, Registered},
 };
 use homing_wire::{
     Cut, Directive, DirectiveId, Epoch, Incarnation, MoveReason, SessionKey, ZoneId,
@@ -12,8 +15,9 @@ use homing_wire::{
 
 use crate::{
     faults::Act,
+    host::HostClock,
     link::Party,
-    scenario::{DRIFT_MS, LEASE_MS, Mutant, Scenario, Shape},
+    scenario::{LEASE_MS, Mutant, Scenario, Shape},
     turn::{self, Packet, Turn},
 };
 
@@ -28,15 +32,18 @@ pub(crate) struct Control {
     stored: [Record; 2],
     /// Durable: the live life of each zone's gate.
     live: Vec<Option<Incarnation>>,
-    /// Durable: the highest life of each zone's gate known to be over.
-    dead_through: Vec<u64>,
-    lease_until_ms: Vec<u64>,
+    /// Durable: the last life of each zone's gate that was struck off.
+    struck: Vec<Option<Incarnation>>,
+    leases: LeaseLedger,
+    clock: HostClock,
+    /// Durable: how many controls there have been.
+    term: u64,
 }
 
 impl Control {
     /// Control that knows of one session in zone 0.
     #[must_use]
-    pub(crate) fn new(scenario: &Scenario) -> Self {
+    pub(crate) fn new(scenario: &Scenario, clock: HostClock) -> Self {
         let record = Record::settled(ZoneId(0), Incarnation(1), Epoch::FIRST);
         Self {
             up: true,
@@ -44,8 +51,10 @@ impl Control {
             wake_ms: None,
             stored: [record; 2],
             live: vec![Some(Incarnation(1)); scenario.zones],
-            dead_through: vec![0; scenario.zones],
-            lease_until_ms: vec![LEASE_MS + DRIFT_MS; scenario.zones],
+            struck: vec![None; scenario.zones],
+            leases: inherited(&vec![Some(Incarnation(1)); scenario.zones], clock.at(0)),
+            clock,
+            term: 1,
         }
     }
 
@@ -69,7 +78,23 @@ impl Control {
         self.up = true;
         self.wake_ms = None;
         self.authority = Authority::new(self.stored[0], turn.scenario.patience(), turn.now_ms);
-        self.lease_until_ms.fill(turn.now_ms + LEASE_MS + DRIFT_MS);
+        self.term += 1;
+        if turn.scenario.shape == Shape::Fleet {
+            self.clock = HostClock::any(turn.dice);
+        }
+        let mut now_ms = self.clock.at(turn.now_ms);
+        if turn.scenario.mutant == Some(Mutant::NothingInherited) {
+            now_ms = now_ms.saturating_sub(2 * u64::from(LEASE_MS));
+        }
+        self.leases = inherited(&self.live, now_ms);
+        if turn.scenario.mutant != Some(Mutant::StruckForgotten) {
+            for (zone, life) in self.struck.iter().enumerate() {
+                life.iter().for_each(|life| self.leases.inherit_struck(&name(zone), *life));
+            }
+        }
+        for zone in 0..turn.scenario.zones {
+            turn.send(Party::Control, Party::Gate(zone), Packet::Term { term: self.term });
+        }
         self.tell(Event::LivesChanged, turn);
     }
 
@@ -77,7 +102,9 @@ impl Control {
     pub(crate) fn receive(&mut self, packet: Packet, turn: &mut Turn<'_>) {
         match packet {
             Packet::Handoff { message, .. } => self.tell(Event::Heard(message), turn),
-            Packet::Renew { zone, life, sent_ms } => self.renew(zone, life, sent_ms, turn),
+            Packet::Renew { zone, life, former, seq } => {
+                self.renew(zone, Incarnation(life), Incarnation(former), seq, turn);
+            }
             _ => {}
         }
     }
@@ -90,13 +117,16 @@ impl Control {
 
     /// Declares dead whose lease has surely ended, and publishes the table once more.
     pub(crate) fn round(&mut self, turn: &mut Turn<'_>) {
-        let ended =
-            |&zone: &usize| self.live[zone].is_some() && turn.now_ms > self.lease_until_ms[zone];
-        if turn.scenario.shape == Shape::Fleet
-            && let Some(zone) = (0..self.live.len()).find(ended)
-        {
-            self.bury(zone, turn);
-            self.tell(Event::LivesChanged, turn);
+        if turn.scenario.shape == Shape::Fleet {
+            let over = self.leases.strike(self.clock.at(turn.now_ms));
+            for (name, life) in &over {
+                let Some(zone) = zone_named(name) else { continue };
+                self.struck[zone] = Some(*life);
+                self.bury(zone, turn);
+            }
+            if !over.is_empty() {
+                self.tell(Event::LivesChanged, turn);
+            }
         }
         self.publish(turn);
     }
@@ -104,7 +134,7 @@ impl Control {
     fn bury(&mut self, zone: usize, turn: &mut Turn<'_>) {
         if let Some(Incarnation(life)) = self.live[zone].take() {
             turn.trace(|| format!("control declares life {life} of gate {zone} dead"));
-            self.dead_through[zone] = life;
+            turn.ledger.strikes(zone, life);
             turn.tally.declared_dead += 1;
             // In one process the state is in the apps, which outlive it: nothing may be missing.
             if turn.scenario.shape == Shape::Fleet {
@@ -113,24 +143,33 @@ impl Control {
         }
     }
 
-    fn renew(&mut self, zone: usize, life: u64, sent_ms: u64, turn: &mut Turn<'_>) {
+    fn renew(
+        &mut self,
+        zone: usize,
+        life: Incarnation,
+        former: Incarnation,
+        seq: u64,
+        turn: &mut Turn<'_>,
+    ) {
         let gate = Party::Gate(zone);
-        if life <= self.dead_through[zone] {
-            return turn.send(Party::Control, gate, Packet::DeclaredDead { life });
+        let (name, now_ms) = (name(zone), self.clock.at(turn.now_ms));
+        match self.leases.register(&name, life, former, now_ms) {
+            Registered::Over => {
+                return turn.send(Party::Control, gate, Packet::DeclaredDead { life: life.0 });
+            }
+            Registered::Wait(_) => return turn.tally.waited += 1,
+            Registered::Known => {}
+            Registered::Begun => {
+                // A later life in its place proves that the earlier is over.
+                self.bury(zone, turn);
+                turn.trace(|| format!("control lets life {life} of gate {zone} begin"));
+                self.live[zone] = Some(life);
+                self.tell(Event::LivesChanged, turn);
+            }
         }
-        let known = self.live[zone];
-        if known.is_some_and(|known| known.0 > life) {
-            return;
-        }
-        self.lease_until_ms[zone] = turn.now_ms + LEASE_MS + DRIFT_MS;
-        // The gate's clock is off by up to the drift over one lease.
-        let until_ms = sent_ms + LEASE_MS + turn.dice.between(0, DRIFT_MS - 1);
-        turn.send(Party::Control, gate, Packet::Lease { life, until_ms });
-        if known != Some(Incarnation(life)) {
-            // A later life in its place proves that the earlier is over.
-            self.bury(zone, turn);
-            self.live[zone] = Some(Incarnation(life));
-            self.tell(Event::LivesChanged, turn);
+        if let Some(ms) = self.leases.renew(&name, life, now_ms) {
+            let lease = Packet::Lease { life: life.0, seq, term: self.term, ms };
+            turn.send(Party::Control, gate, lease);
         }
     }
 
@@ -184,7 +223,8 @@ impl Control {
                     if turn.strike(Act::Order, Party::Control) {
                         return;
                     }
-                    turn.say(Party::Control, Party::Gate(zone.index()), message);
+                    let order = Packet::Order { term: self.term, message };
+                    turn.send(Party::Control, Party::Gate(zone.index()), order);
                 }
                 Action::Report(_, ended) => turn.tally.ended(ended),
             }
@@ -208,4 +248,23 @@ impl Control {
             turn.send(Party::Control, Party::Edge(edge), table);
         }
     }
+}
+
+/// The leases of a control that starts from a table with these lives.
+fn inherited(live: &[Option<Incarnation>], now_ms: u64) -> LeaseLedger {
+    let mut leases = LeaseLedger::new(LEASE_MS);
+    for (zone, life) in live.iter().enumerate() {
+        if let Some(life) = life {
+            leases.inherit(&name(zone), *life, now_ms);
+        }
+    }
+    leases
+}
+
+fn name(zone: usize) -> String {
+    format!("gate-{zone}")
+}
+
+fn zone_named(name: &str) -> Option<usize> {
+    name.strip_prefix("gate-")?.parse().ok()
 }

@@ -4,6 +4,7 @@
 
 mod copy;
 mod request;
+mod seat;
 
 use homing_session::{
     dedup::DedupWindow,
@@ -16,12 +17,13 @@ use homing_wire::{Directive, DirectiveId, Epoch, Incarnation, ZoneId};
 use crate::{
     faults::Act,
     link::Party,
-    scenario::{EXECUTION_MS, Mutant, Shape},
+    scenario::{Mutant, Shape},
     turn::{Packet, Turn},
 };
 
 pub(crate) use copy::{Cargo, Store};
 pub(crate) use request::Request;
+pub(crate) use seat::Seat;
 
 /// Something a gate waits for within itself. Void when its life ends.
 #[derive(Clone, Debug)]
@@ -32,8 +34,10 @@ pub(crate) enum Timer {
     Imported { directive: DirectiveId, copy: Copied, cargo: Cargo },
     /// A cut is in place.
     Installed { directive: DirectiveId, copy: Copied, cargo: Cargo },
-    /// A request is done.
-    Executed(Request),
+    /// The app has done what a request asks, at this epoch.
+    Executed(Request, Epoch),
+    /// And the gate has the app's answer.
+    Answered(Request, Epoch),
     /// A request has been held for long enough.
     HoldEnds(Request),
     /// The source's deadline, or time to look for a gap.
@@ -51,8 +55,10 @@ pub(crate) struct Gate {
     pub(crate) up: bool,
     /// Which life of it.
     pub(crate) life: u64,
-    /// The lease ends then, by this gate's clock.
-    pub(crate) lease_until_ms: u64,
+    /// Its lease.
+    seat: Seat,
+    /// When it last went on after a pause.
+    pub(crate) resumed_ms: Option<u64>,
     /// What this gate is to the session.
     pub(crate) ownership: Ownership,
     /// The session's state here.
@@ -80,12 +86,13 @@ pub(crate) struct Gate {
 impl Gate {
     /// A gate in its first life, which owns the session or does not.
     #[must_use]
-    pub(crate) fn new(zone: usize, ownership: Ownership) -> Self {
+    pub(crate) fn new(zone: usize, ownership: Ownership, seat: Seat) -> Self {
         Self {
             zone,
             up: true,
             life: 1,
-            lease_until_ms: 0,
+            seat,
+            resumed_ms: None,
             ownership,
             store: Store::default(),
             given: false,
@@ -117,41 +124,14 @@ impl Gate {
         self.ownership = Ownership::away();
     }
 
-    /// A new process, and a new life.
-    pub(crate) fn restart(&mut self, turn: &mut Turn<'_>) {
-        self.up = true;
-        self.life += 1;
-        turn.wait(self.zone, self.life, 1, Timer::Renew);
-    }
-
-    /// The life was declared dead; the process goes on as a new one, with nothing.
-    fn begin_again(&mut self, turn: &mut Turn<'_>) {
-        if self.ownership.retains() {
-            turn.ledger.mourns();
-        }
-        turn.ledger.forgets();
-        if let Ok((lost, _)) = self.ownership.next(gate::Event::LeaseLost, self.guard(turn)) {
-            self.ownership = lost;
-        }
-        self.forget_everything(turn);
-        self.restart(turn);
-    }
-
     fn forget_everything(&mut self, turn: &Turn<'_>) {
         let store = match turn.scenario.shape {
             Shape::Fleet => Store::default(),
             Shape::Solo => std::mem::take(&mut self.store),
         };
         let Self { zone, up, life, ownership, .. } = *self;
-        *self = Self { up, life, store, ..Self::new(zone, ownership) };
-    }
-
-    /// Whether this gate may execute now: a request admitted now must end under the lease.
-    #[must_use]
-    pub(crate) fn leased(&self, turn: &Turn<'_>) -> bool {
-        turn.scenario.shape == Shape::Solo
-            || turn.scenario.mutant == Some(Mutant::LeaseIgnored)
-            || turn.now_ms + EXECUTION_MS < self.lease_until_ms
+        let fresh = Self::new(zone, ownership, self.seat.clone());
+        *self = Self { up, life, store, ..fresh };
     }
 
     /// Whether no request is held or in execution.
@@ -174,8 +154,14 @@ impl Gate {
         match packet {
             Packet::Handoff { from, message, cargo } => self.hear(from, message, cargo, turn),
             Packet::Request(request) => self.admit(request, turn),
-            Packet::Lease { life, until_ms } if life == self.life => {
-                self.lease_until_ms = self.lease_until_ms.max(until_ms);
+            Packet::Order { term, message } if self.obeys(term, turn) => {
+                self.hear(Party::Control, message, None, turn);
+            }
+            Packet::Term { term } => {
+                self.obeys(term, turn);
+            }
+            Packet::Lease { life, seq, term, ms } if life == self.life => {
+                self.renewed(seq, term, ms, turn);
             }
             Packet::DeclaredDead { life } if life == self.life => self.begin_again(turn),
             _ => {}
@@ -186,13 +172,12 @@ impl Gate {
     /// Something waited for within this gate has come.
     pub(crate) fn wake(&mut self, timer: Timer, turn: &mut Turn<'_>) {
         match timer {
-            Timer::Renew => {
-                let renew =
-                    Packet::Renew { zone: self.zone, life: self.life, sent_ms: turn.now_ms };
-                turn.send(self.me(), Party::Control, renew);
-                turn.wait(self.zone, self.life, crate::scenario::RENEW_MS, Timer::Renew);
+            Timer::Renew => self.renew(turn),
+            Timer::Executed(request, epoch) => {
+                self.execute(request, turn);
+                self.executed(request, epoch, turn);
             }
-            Timer::Executed(request) => self.executed(request, turn),
+            Timer::Answered(request, epoch) => self.executed(request, epoch, turn),
             Timer::HoldEnds(request) => self.hold_ends(request, turn),
             Timer::Exported { directive, ticket, since, last } => {
                 self.export(directive, ticket, since, last, turn);

@@ -3,7 +3,7 @@
 
 use homing_wire::Epoch;
 
-use crate::scenario::CLIENTS_MAX;
+use crate::scenario::{CLIENTS_MAX, ZONES_MAX};
 
 /// A set of writes: one word of bits per client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub enum Law {
     GrantKept,
     /// A request was held for too long.
     HoldBounded,
+    /// A life may act that was struck off.
+    StruckActs,
     /// Nothing went wrong any more, and still the session is not served.
     ServedInTheEnd,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Ledger {
     top: Epoch,
     /// Whether a gate that may have held the session has died since it was last given to one.
     bereaved: bool,
+    /// The last life of each zone's gate that was struck off.
+    struck: [u64; ZONES_MAX],
     /// Executions that repeated one that was lost or forgotten.
     pub(crate) doubled_by_crash: u64,
     /// The first law broken.
@@ -149,6 +153,16 @@ impl Ledger {
             self.demand(missing.count() == 0, Law::NothingLost);
         }
         self.demand(count <= 1, Law::OneExecutor);
+    }
+
+    /// Control has declared a life over.
+    pub(crate) fn strikes(&mut self, zone: usize, life: u64) {
+        self.struck[zone] = self.struck[zone].max(life);
+    }
+
+    /// A life may act, or may not.
+    pub(crate) fn may_act(&mut self, zone: usize, life: u64, leased: bool) {
+        self.demand(!leased || life > self.struck[zone], Law::StruckActs);
     }
 
     /// A gate's epoch against the record's.

@@ -2,7 +2,10 @@
 //! All times are scaled down about twenty-fold against production, so that a run of a few virtual
 //! seconds sees many handoffs, leases and recoveries.
 
-use homing_session::handoff::{authority::Patience, source::SourceLimits};
+use homing_session::{
+    handoff::{authority::Patience, source::SourceLimits},
+    lease::RENEW_MS as RENEW_MS_OF_MACHINES,
+};
 use homing_wire::CutLimits;
 
 use crate::clock::Dice;
@@ -34,11 +37,17 @@ pub enum Mutant {
     NotDrained,
     /// Nobody lets held requests go in time.
     HoldUnbounded,
+    /// A gate counts its lease from when the answer came.
+    LeaseFromAnswer,
+    /// A control that starts takes every lease to be over.
+    NothingInherited,
+    /// A life that was struck off goes on when control is back.
+    StruckForgotten,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::LeaseIgnored,
         Self::WindowLeftBehind,
         Self::DeltaLeftBehind,
@@ -46,6 +55,9 @@ impl Mutant {
         Self::PromiseForgotten,
         Self::NotDrained,
         Self::HoldUnbounded,
+        Self::LeaseFromAnswer,
+        Self::NothingInherited,
+        Self::StruckForgotten,
     ];
 }
 
@@ -74,6 +86,10 @@ pub struct Scenario {
     pub crashes: u32,
     /// Partitions that happen.
     pub partitions: u32,
+    /// Controls that another takes over from, with words of theirs still on their way.
+    pub successions: u32,
+    /// Gates that stand still for a while, their clocks running.
+    pub pauses: u32,
     /// Exports and imports that fail, in a thousand.
     pub copy_failures: u64,
     /// Longest freeze.
@@ -86,16 +102,18 @@ pub struct Scenario {
     pub mutant: Option<Mutant>,
 }
 
-/// How long a lease lasts from the time its renewal was sent.
-pub(crate) const LEASE_MS: u64 = 400;
+/// One of the world's milliseconds stands for this many of a machine's.
+pub(crate) const SCALE: u64 = 20;
+/// How long a lease lasts, in the machines' milliseconds.
+pub(crate) const LEASE_MS: u32 = 8_000;
 /// How often it is renewed.
-pub(crate) const RENEW_MS: u64 = 80;
-/// How far a gate's clock may be off over one lease; the authority waits so much longer.
-pub(crate) const DRIFT_MS: u64 = 20;
-/// Longest execution of one request. A gate admits none that its lease would not outlast.
+pub(crate) const RENEW_MS: u64 = RENEW_MS_OF_MACHINES / SCALE;
+/// Longest execution of one request: within what control waits beyond a lease.
 pub(crate) const EXECUTION_MS: u64 = 15;
 /// Writes one client can make: its numbers are bits of one word.
 pub(crate) const WRITES_MAX: u8 = 64;
+/// Most zones.
+pub(crate) const ZONES_MAX: usize = 3;
 /// Most clients.
 pub(crate) const CLIENTS_MAX: usize = 4;
 
@@ -119,6 +137,8 @@ impl Scenario {
             repeat: if quiet_network { 0 } else { dice.between(0, 150) },
             crashes: dice.between(0, 3) as u32,
             partitions: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
+            pauses: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
+            successions: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
             copy_failures: if dice.chance(300) { dice.between(10, 200) } else { 0 },
             freeze_ms: dice.between(8, 30),
             hold_ms: dice.between(30, 150),

@@ -36,6 +36,18 @@ pub struct Tally {
     pub gaps: u64,
     /// Times the authority declared a life dead.
     pub declared_dead: u64,
+    /// Gates that went on as another life because theirs was declared dead.
+    pub begun_again: u64,
+    /// Requests executed whose gate had lost lease or session by the time they were.
+    pub unanswered: u64,
+    /// Orders of a control that another had replaced, ignored.
+    pub outdated_orders: u64,
+    /// Pauses of a gate, and of them those that outlasted its lease.
+    pub pauses: u64,
+    /// See `pauses`.
+    pub long_pauses: u64,
+    /// Times a new life had to wait for the lease of the one before to end.
+    pub waited: u64,
     /// Crashes, by the act they came before.
     pub crashes: BTreeMap<Act, u64>,
     /// Writes that died with a gate without a replica.
@@ -74,6 +86,12 @@ impl Tally {
         self.held_out += other.held_out;
         self.gaps += other.gaps;
         self.declared_dead += other.declared_dead;
+        self.begun_again += other.begun_again;
+        self.unanswered += other.unanswered;
+        self.outdated_orders += other.outdated_orders;
+        self.pauses += other.pauses;
+        self.long_pauses += other.long_pauses;
+        self.waited += other.waited;
         self.lost_with_gate += other.lost_with_gate;
         self.doubled_by_crash += other.doubled_by_crash;
         for (&why, count) in &other.undone {

@@ -19,10 +19,14 @@ use crate::{
 pub(crate) enum Packet {
     /// A message of the handoff, with the bytes that travel with it.
     Handoff { from: Party, message: Message, cargo: Option<Cargo> },
+    /// A control's word to a gate.
+    Order { term: u64, message: Message },
+    /// A control's first word to a gate.
+    Term { term: u64 },
     /// A gate wants its lease renewed.
-    Renew { zone: usize, life: u64, sent_ms: u64 },
-    /// It is, until then by the gate's clock.
-    Lease { life: u64, until_ms: u64 },
+    Renew { zone: usize, life: u64, former: u64, seq: u64 },
+    /// It is, for so long from when that renewal was sent.
+    Lease { life: u64, seq: u64, term: u64, ms: u32 },
     /// It is not, and never will be.
     DeclaredDead { life: u64 },
     /// The placement table's line for the session.
@@ -63,6 +67,12 @@ pub(crate) enum Event {
     Restart(Party),
     /// The network breaks somewhere.
     Partition,
+    /// Another control takes over.
+    Succession,
+    /// A gate stands still.
+    Pause,
+    /// The gate of a zone goes on, if it still stands still since then.
+    Resume { zone: usize, since_ms: u64 },
     /// Nothing goes wrong from here on.
     Calm,
 }

@@ -42,6 +42,11 @@ fn every_seed_keeps_every_law_and_the_worlds_are_not_empty() {
         ("freezes in a gap", tally.gaps, 20_000),
         ("requests answered from a window", tally.deduplicated, 20_000),
         ("lives declared dead", tally.declared_dead, 10_000),
+        ("lives begun again", tally.begun_again, 4_000),
+        ("new lives that waited for the old lease", tally.waited, 2_000),
+        ("pauses longer than the lease", tally.long_pauses, 4_000),
+        ("answers withheld for want of a lease", tally.unanswered, 2_000),
+        ("orders of a replaced control", tally.outdated_orders, 50),
         ("writes lost with a gate", tally.lost_with_gate, 10_000),
     ];
     for (what, count, least) in counts {

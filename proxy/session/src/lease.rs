@@ -260,7 +260,10 @@ mod tests {
         fn no_life_acts_after_it_was_struck_off(
             offset in 0_u64..4_000_000,
             fast in 0_u64..=DRIFT_PERCENT,
-            trips in prop::collection::vec((0_u64..3_000, 0_u64..4_000, 0_u64..4_000, any::<bool>()), 1..40),
+            trips in prop::collection::vec(
+                (0_u64..3_000, 0_u64..4_000, 0_u64..4_000, any::<bool>()),
+                1..40,
+            ),
         ) {
             // The gate's clock: another start, and up to two percent slower than control's.
             let gate_clock = |at: u64| offset + at * 100 / (100 + fast);

@@ -2,17 +2,15 @@
 //! longer than allowed.
 
 use homing_session::{gate::Verdict, handoff::source};
+use homing_wire::Epoch;
 
 use super::{Gate, Timer};
 use crate::{
     faults::Act,
     link::Party,
-    scenario::{EXECUTION_MS, Mutant},
+    scenario::{EXECUTION_MS, Mutant, SCALE},
     turn::{Packet, Reply, Turn},
 };
-
-/// Virtual milliseconds stand for this many real ones when idle gaps are judged.
-const SCALE: u64 = 20;
 
 /// A client's write on its way through an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +21,8 @@ pub(crate) struct Request {
     pub(crate) seq: u8,
     /// Through which edge.
     pub(crate) edge: usize,
+    /// When the client sent it; it hangs up after its patience.
+    pub(crate) sent_ms: u64,
     /// Redirects so far.
     pub(crate) hops: u8,
 }
@@ -50,7 +50,7 @@ impl Gate {
                 self.last_request_ms = turn.now_ms;
                 self.running.push(request);
                 let takes_ms = turn.dice.between(0, EXECUTION_MS - 1);
-                turn.wait(self.zone, self.life, takes_ms, Timer::Executed(request));
+                turn.wait(self.zone, self.life, takes_ms, Timer::Executed(request, epoch));
             }
             Verdict::Park => {
                 if !self.parked.iter().any(|(other, _)| other.same_write(&request)) {
@@ -68,14 +68,27 @@ impl Gate {
         }
     }
 
-    pub(super) fn executed(&mut self, request: Request, turn: &mut Turn<'_>) {
+    /// The app does it, whether or not the gate looks on.
+    pub(crate) fn execute(&mut self, request: Request, turn: &mut Turn<'_>) {
+        if self.running.contains(&request) {
+            self.store.write(request.client, request.seq);
+            turn.ledger.executes(request.client, request.seq);
+            turn.tally.executed += 1;
+        }
+    }
+
+    /// The app has answered. Nobody hears of it if the session or the lease was lost meanwhile:
+    /// another gate may have executed beside this one.
+    pub(super) fn executed(&mut self, request: Request, epoch: Epoch, turn: &mut Turn<'_>) {
         let Some(at) = self.running.iter().position(|running| *running == request) else { return };
         self.running.remove(at);
-        self.store.write(request.client, request.seq);
         self.window.record(request.client as u64, u64::from(request.seq), 0);
-        turn.ledger.executes(request.client, request.seq);
-        turn.tally.executed += 1;
-        self.answer(request, Reply::Done, turn);
+        let owned = self.ownership.is_home() && self.ownership.epoch() == epoch;
+        if owned && self.leased(turn) {
+            self.answer(request, Reply::Done, turn);
+        } else {
+            turn.tally.unanswered += 1;
+        }
         self.last_request_ms = turn.now_ms;
         if self.running.is_empty() && std::mem::take(&mut self.awaits_drained) {
             self.tell_source(source::Event::Drained, turn.now_ms);
@@ -104,7 +117,7 @@ impl Gate {
         }
         if let Some(at) = self.parked.iter().position(ended) {
             let (request, since_ms) = self.parked.remove(at);
-            turn.ledger.held(turn.now_ms - since_ms, turn.scenario.hold_ms);
+            self.was_held(since_ms, turn);
             turn.tally.held_out += 1;
             self.answer(request, Reply::NotNow, turn);
         }
@@ -116,8 +129,15 @@ impl Gate {
             return;
         }
         for (request, since_ms) in std::mem::take(&mut self.parked) {
-            turn.ledger.held(turn.now_ms - since_ms, turn.scenario.hold_ms);
+            self.was_held(since_ms, turn);
             self.admit(request, turn);
+        }
+    }
+
+    /// A pause cannot be helped; what had to go by then goes when it ends.
+    fn was_held(&self, since_ms: u64, turn: &mut Turn<'_>) {
+        if self.resumed_ms != Some(turn.now_ms) {
+            turn.ledger.held(turn.now_ms - since_ms, turn.scenario.hold_ms);
         }
     }
 

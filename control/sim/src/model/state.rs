@@ -108,7 +108,7 @@ impl State {
     /// What the authority knows of lives, for as long as `with` runs.
     pub(super) fn with_lives<T>(&self, with: impl FnOnce(Lives<'_>) -> T) -> T {
         let live = self.live.map(|life| (life > 0).then_some(Incarnation(u64::from(life))));
-        // Every zone has a replica, if only an empty one: a dead zone's session is served elsewhere.
+        // Every zone has a replica, if only an empty one: a dead zone's session goes elsewhere.
         let heir = live.iter().position(Option::is_some).map(|zone| ZoneId(zone as u8));
         with(Lives { by_zone: &live, heir })
     }
