@@ -60,8 +60,9 @@ impl Edge {
 
     /// Sends a request to where the session lives.
     pub(crate) fn send(&self, request: Request, turn: &mut Turn<'_>) {
-        let gate = Party::Gate(self.home.0);
-        turn.send(Party::Edge(self.number), gate, Packet::Request(request));
+        let (zone, told) = self.home;
+        let request = Packet::Request(Request { told, ..request });
+        turn.send(Party::Edge(self.number), Party::Gate(zone), request);
     }
 
     fn learn(&mut self, zone: usize, epoch: Epoch) {

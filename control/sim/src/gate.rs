@@ -5,6 +5,7 @@
 mod copy;
 mod request;
 mod seat;
+mod verdict;
 
 use homing_session::{
     dedup::DedupWindow,

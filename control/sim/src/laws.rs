@@ -62,6 +62,8 @@ pub enum Law {
     GrantKept,
     /// A request was held for too long.
     HoldBounded,
+    /// An edge knows an epoch that nobody issued.
+    NoInventedEpoch,
     /// A life may act that was struck off.
     StruckActs,
     /// Nothing went wrong any more, and still the session is not served.
@@ -168,6 +170,11 @@ impl Ledger {
     /// A gate's epoch against the record's.
     pub(crate) fn not_ahead(&mut self, gate: Epoch, record: Epoch) {
         self.demand(gate.0 <= record.0 + 1, Law::EpochsRise);
+    }
+
+    /// An edge's epoch against the record's.
+    pub(crate) fn issued(&mut self, edge: Epoch, record: Epoch) {
+        self.demand(edge.0 <= record.0 + 1, Law::NoInventedEpoch);
     }
 
     /// A request was let go after so long a hold.

@@ -43,11 +43,13 @@ pub enum Mutant {
     NothingInherited,
     /// A life that was struck off goes on when control is back.
     StruckForgotten,
+    /// The target executes what it should hold until the grant is there.
+    StagedExecutes,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LeaseIgnored,
         Self::WindowLeftBehind,
         Self::DeltaLeftBehind,
@@ -58,6 +60,7 @@ impl Mutant {
         Self::LeaseFromAnswer,
         Self::NothingInherited,
         Self::StruckForgotten,
+        Self::StagedExecutes,
     ];
 }
 

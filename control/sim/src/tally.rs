@@ -30,6 +30,10 @@ pub struct Tally {
     pub redirects: u64,
     /// Requests held.
     pub parked: u64,
+    /// Of the held, those that came to the target before the grant.
+    pub parked_early: u64,
+    /// Of the redirected, those that the source sent on before the target had confirmed.
+    pub redirected_early: u64,
     /// Of those, let go unexecuted because the hold had lasted long enough.
     pub held_out: u64,
     /// Freezes placed in an idle gap.
@@ -83,6 +87,8 @@ impl Tally {
         self.deduplicated += other.deduplicated;
         self.redirects += other.redirects;
         self.parked += other.parked;
+        self.parked_early += other.parked_early;
+        self.redirected_early += other.redirected_early;
         self.held_out += other.held_out;
         self.gaps += other.gaps;
         self.declared_dead += other.declared_dead;

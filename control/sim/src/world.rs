@@ -270,7 +270,7 @@ impl World {
         let edge = self.dice.index(self.edges.len());
         if self.edges[edge].up {
             let sent_ms = self.clock.now_ms();
-            let request = Request { client, seq, edge, sent_ms, hops: 0 };
+            let request = Request { client, seq, edge, told: Epoch(0), sent_ms, hops: 0 };
             self.edges[edge].send(request, &mut turn!(self));
         }
         self.try_in(client, ANSWER_MS);
@@ -405,6 +405,9 @@ impl World {
         let record = self.control.record().epoch;
         for gate in &self.gates {
             self.ledger.not_ahead(gate.ownership.epoch(), record);
+        }
+        for edge in &self.edges {
+            self.ledger.issued(edge.home.1, record);
         }
     }
 

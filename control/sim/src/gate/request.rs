@@ -1,7 +1,10 @@
 //! How a gate's shell treats requests: as the ownership's verdict says, each once, none held for
 //! longer than allowed.
 
-use homing_session::{gate::Verdict, handoff::source};
+use homing_session::{
+    gate::{Tenure, Verdict},
+    handoff::source,
+};
 use homing_wire::Epoch;
 
 use super::{Gate, Timer};
@@ -21,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) seq: u8,
     /// Through which edge.
     pub(crate) edge: usize,
+    /// The epoch at which the edge was told that the session lives here.
+    pub(crate) told: Epoch,
     /// When the client sent it; it hangs up after its patience.
     pub(crate) sent_ms: u64,
     /// Redirects so far.
@@ -35,7 +40,7 @@ impl Request {
 
 impl Gate {
     pub(super) fn admit(&mut self, request: Request, turn: &mut Turn<'_>) {
-        match self.ownership.admit(self.leased(turn)) {
+        match self.verdict(&request, turn) {
             Verdict::Execute { epoch } => {
                 if self.window.check(request.client as u64, u64::from(request.seq)).is_some() {
                     turn.tally.deduplicated += 1;
@@ -55,6 +60,7 @@ impl Gate {
             Verdict::Park => {
                 if !self.parked.iter().any(|(other, _)| other.same_write(&request)) {
                     turn.tally.parked += 1;
+                    turn.tally.parked_early += u64::from(!self.ownership.retains());
                     self.parked.push((request, turn.now_ms));
                     let hold_ms = turn.scenario.hold_ms;
                     turn.wait(self.zone, self.life, hold_ms, Timer::HoldEnds(request));
@@ -62,6 +68,8 @@ impl Gate {
             }
             Verdict::Moved { zone, epoch } => {
                 turn.tally.redirects += 1;
+                turn.tally.redirected_early +=
+                    u64::from(matches!(self.ownership.tenure(), Tenure::Granted { .. }));
                 self.answer(request, Reply::Moved { zone: zone.index(), epoch }, turn);
             }
             Verdict::NotOwner | Verdict::NoLease => self.answer(request, Reply::NotNow, turn),
@@ -125,10 +133,11 @@ impl Gate {
 
     /// Lets held requests go on, in the order they came, if nothing holds them any more.
     pub(super) fn let_go(&mut self, turn: &mut Turn<'_>) {
-        if self.ownership.admit(self.leased(turn)) == Verdict::Park {
-            return;
-        }
         for (request, since_ms) in std::mem::take(&mut self.parked) {
+            if self.verdict(&request, turn) == Verdict::Park {
+                self.parked.push((request, since_ms));
+                continue;
+            }
             self.was_held(since_ms, turn);
             self.admit(request, turn);
         }
