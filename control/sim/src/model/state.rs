@@ -110,7 +110,7 @@ impl State {
         let live = self.live.map(|life| (life > 0).then_some(Incarnation(u64::from(life))));
         // Every zone has a replica, if only an empty one: a dead zone's session goes elsewhere.
         let heir = live.iter().position(Option::is_some).map(|zone| ZoneId(zone as u8));
-        with(Lives { by_zone: &live, heir })
+        with(Lives { by_zone: &live, heir, ephemeral: false })
     }
 
     /// The epoch at which the gate can execute now.
