@@ -8,6 +8,7 @@ use homing_session::{
         record::{Lives, Pending},
     },
     lease::{LeaseLedger, Registered},
+    replica::Tier,
 };
 use homing_wire::{
     Cut, Directive, DirectiveId, Epoch, Incarnation, MoveReason, SessionKey, ZoneId,
@@ -34,6 +35,9 @@ pub(crate) struct Control {
     live: Vec<Option<Incarnation>>,
     /// Durable: the last life of each zone's gate that was struck off.
     struck: Vec<Option<Incarnation>>,
+    /// Durable: the zone and life that has the session's replica, and the number of the word.
+    heir: Option<(usize, Incarnation)>,
+    heir_seq: (Epoch, u64),
     leases: LeaseLedger,
     clock: HostClock,
     /// Durable: how many controls there have been.
@@ -53,6 +57,8 @@ impl Control {
             live: vec![Some(Incarnation(1)); scenario.zones],
             struck: vec![None; scenario.zones],
             leases: inherited(&vec![Some(Incarnation(1)); scenario.zones], clock.at(0)),
+            heir: None,
+            heir_seq: (Epoch(0), 0),
             clock,
             term: 1,
         }
@@ -79,6 +85,9 @@ impl Control {
         self.wake_ms = None;
         self.authority = Authority::new(self.stored[0], turn.scenario.patience(), turn.now_ms);
         self.term += 1;
+        if turn.scenario.mutant == Some(Mutant::HeirForgotten) {
+            self.heir = None;
+        }
         if turn.scenario.shape == Shape::Fleet {
             self.clock = HostClock::any(turn.dice);
         }
@@ -102,6 +111,10 @@ impl Control {
     pub(crate) fn receive(&mut self, packet: Packet, turn: &mut Turn<'_>) {
         match packet {
             Packet::Handoff { message, .. } => self.tell(Event::Heard(message), turn),
+            Packet::Heir { owner, epoch, seq, heir } => {
+                let heir = (heir.0, Incarnation(heir.1));
+                self.name_heir((owner.0, Incarnation(owner.1)), epoch, seq, heir, turn);
+            }
             Packet::Renew { zone, life, former, seq } => {
                 self.renew(zone, Incarnation(life), Incarnation(former), seq, turn);
             }
@@ -135,6 +148,10 @@ impl Control {
         if let Some(Incarnation(life)) = self.live[zone].take() {
             turn.trace(|| format!("control declares life {life} of gate {zone} dead"));
             turn.ledger.strikes(zone, life);
+            turn.ledger.dies(zone, life);
+            if self.heir == Some((zone, Incarnation(life))) {
+                self.heir = None;
+            }
             turn.tally.declared_dead += 1;
             // In one process the state is in the apps, which outlive it: nothing may be missing.
             if turn.scenario.shape == Shape::Fleet {
@@ -188,23 +205,63 @@ impl Control {
             reason: MoveReason::Operator,
             cut: if turn.dice.chance(300) { Cut::Now } else { Cut::IdleGap },
         };
-        let heir = self.lives().heir;
-        let lives = Lives { by_zone: &self.live, heir };
+        let lives = lives(&self.live, self.heir, turn.scenario);
         if self.authority.prepare(wanted, lives, turn.now_ms).is_ok() {
             turn.tally.prepared += 1;
         }
         self.pump(turn);
     }
 
-    /// Every zone has a replica, if only an empty one: a dead zone's session is served elsewhere.
-    fn lives(&self) -> Lives<'_> {
-        let heir = self.live.iter().position(Option::is_some).map(|zone| ZoneId(zone as u8));
-        Lives { by_zone: &self.live, heir }
+    /// An owner names its heir. Stored before it is answered, and only if it is the owner's last
+    /// word and the heir is alive.
+    fn name_heir(
+        &mut self,
+        owner: (usize, Incarnation),
+        epoch: Epoch,
+        seq: u64,
+        heir: (usize, Incarnation),
+        turn: &mut Turn<'_>,
+    ) {
+        let record = self.stored[0];
+        let owns = (record.owner.index(), record.incarnation, record.epoch);
+        let late = turn.scenario.mutant != Some(Mutant::HeirOutdated)
+            && self.heir_seq.0 == epoch
+            && seq < self.heir_seq.1;
+        if owns != (owner.0, owner.1, epoch) || late || self.live[heir.0] != Some(heir.1) {
+            return;
+        }
+        self.heir = Some(heir);
+        self.heir_seq = (epoch, seq);
+        turn.ledger.names_heir(heir.0, heir.1.0);
+        let known = Packet::HeirKnown { life: owner.1.0, epoch, seq };
+        turn.send(Party::Control, Party::Gate(owner.0), known);
+    }
+
+    /// With a new owner comes a new heir, in the same transaction: whoever handed the session over
+    /// has all of it. Who took it from the dead is alone with it.
+    fn pass_on(&mut self, next: Record, turn: &mut Turn<'_>) {
+        let last = self.stored[0];
+        let moved = (next.owner, next.incarnation) != (last.owner, last.incarnation);
+        if turn.scenario.tier == Tier::T0 || !moved {
+            return;
+        }
+        let handed_over = matches!(last.pending, Pending::Handoff { to, .. } if to == next.owner)
+            && next.pending == Pending::Settled;
+        let former = (last.owner.index(), last.incarnation);
+        if !handed_over {
+            turn.tally.inherited += u64::from(self.heir.is_some());
+            self.heir = None;
+        } else if self.live[former.0] == Some(former.1) {
+            self.heir = Some(former);
+            turn.ledger.names_heir(former.0, former.1.0);
+        } else {
+            self.heir = None;
+        }
     }
 
     fn tell(&mut self, event: Event, turn: &mut Turn<'_>) {
-        let heir = self.lives().heir;
-        self.authority.handle(event, Lives { by_zone: &self.live, heir }, turn.now_ms);
+        let lives = lives(&self.live, self.heir, turn.scenario);
+        self.authority.handle(event, lives, turn.now_ms);
         self.pump(turn);
     }
 
@@ -216,6 +273,7 @@ impl Control {
                         return;
                     }
                     turn.trace(|| format!("control stores {record:?}"));
+                    self.pass_on(record, turn);
                     self.stored = [record, self.stored[0]];
                     self.publish(turn);
                 }
@@ -267,4 +325,17 @@ fn name(zone: usize) -> String {
 
 fn zone_named(name: &str) -> Option<usize> {
     name.strip_prefix("gate-")?.parse().ok()
+}
+
+/// The lives as the authority is to see them. Without replicas, every zone is as good as any: a
+/// dead zone's session is served elsewhere, empty.
+fn lives<'a>(
+    live: &'a [Option<Incarnation>],
+    heir: Option<(usize, Incarnation)>,
+    scenario: &Scenario,
+) -> Lives<'a> {
+    let fleet = scenario.shape == Shape::Fleet && scenario.tier != Tier::T0;
+    let any = || live.iter().position(Option::is_some);
+    let heir = if fleet { heir.map(|(zone, _)| zone) } else { any() };
+    Lives { by_zone: live, heir: heir.map(|zone| ZoneId(zone as u8)), ephemeral: fleet }
 }

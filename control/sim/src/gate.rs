@@ -3,13 +3,14 @@
 //! `Ownership`, `Source` or `Target`.
 
 mod copy;
+mod mirror;
 mod request;
 mod seat;
 mod verdict;
 
 use homing_session::{
     dedup::DedupWindow,
-    gate::{self, Guard, Ownership, Reaction, Refusal, Tenure},
+    gate::{self, Guard, Ownership, Reaction, Refusal, StartFrom, Tenure},
     handoff::{Message, Source, Target, message::Copied, source, target},
     idle::IdleGaps,
 };
@@ -45,6 +46,8 @@ pub(crate) enum Timer {
     Wake,
     /// Time to renew the lease.
     Renew,
+    /// The deadline of the replica of that epoch.
+    Mirror(Epoch),
 }
 
 /// One gate and its zone's store.
@@ -67,6 +70,8 @@ pub(crate) struct Gate {
     /// Made owner by the authority's word, and not seen to execute since.
     pub(crate) given: bool,
     window: DedupWindow,
+    mirror: Option<mirror::Mirror>,
+    kept: mirror::Kept,
     running: Vec<Request>,
     parked: Vec<(Request, u64)>,
     /// The highest epoch this life has granted away.
@@ -98,6 +103,8 @@ impl Gate {
             store: Store::default(),
             given: false,
             window: DedupWindow::default(),
+            mirror: None,
+            kept: mirror::Kept::default(),
             running: Vec::new(),
             parked: Vec::new(),
             granted: Epoch(0),
@@ -116,6 +123,7 @@ impl Gate {
 
     /// The process is gone, and with it, in a fleet, the state.
     pub(crate) fn crash(&mut self, turn: &mut Turn<'_>) {
+        turn.ledger.dies(self.zone, self.life);
         if self.ownership.retains() && turn.scenario.shape == Shape::Fleet {
             turn.ledger.mourns();
         }
@@ -164,6 +172,13 @@ impl Gate {
             Packet::Lease { life, seq, term, ms } if life == self.life => {
                 self.renewed(seq, term, ms, turn);
             }
+            Packet::Delta { from, epoch, since, cargo } => {
+                self.keep(from, epoch, since, &cargo, turn);
+            }
+            Packet::Kept { epoch, keeper, version } => self.hear_kept(epoch, keeper, version, turn),
+            Packet::HeirKnown { life, epoch, seq } if life == self.life => {
+                self.hear_known(epoch, seq, turn);
+            }
             Packet::DeclaredDead { life } if life == self.life => self.begin_again(turn),
             _ => {}
         }
@@ -174,6 +189,7 @@ impl Gate {
     pub(crate) fn wake(&mut self, timer: Timer, turn: &mut Turn<'_>) {
         match timer {
             Timer::Renew => self.renew(turn),
+            Timer::Mirror(epoch) => self.wake_mirror(epoch, turn),
             Timer::Executed(request, epoch) => {
                 self.execute(request, turn);
                 self.executed(request, epoch, turn);
@@ -279,14 +295,24 @@ impl Gate {
         match (reaction, event) {
             (Reaction::Granted, _) => {
                 self.granted = after.epoch();
+                self.keep_granted();
                 // Passed on before it could execute.
                 if std::mem::take(&mut self.given) {
                     turn.ledger.given(self.store.writes());
                 }
             }
-            (Reaction::Activated, _) => turn.ledger.handed_over(self.store.writes()),
-            // With whatever the zone's store holds, and the window that goes with it.
-            (Reaction::Owns, _) => self.given = true,
+            (Reaction::Activated, _) => {
+                turn.ledger.handed_over(self.store.writes());
+                self.mirror(turn);
+            }
+            (Reaction::Owns, gate::Event::Own { from, .. }) => {
+                // With whatever the zone's store holds, and the window that goes with it.
+                if from == StartFrom::Store {
+                    self.inherit(turn);
+                }
+                self.given = true;
+                self.mirror(turn);
+            }
             (Reaction::Dropped, _) => {
                 self.store = Store::default();
                 self.window = DedupWindow::default();

@@ -5,6 +5,7 @@
 use homing_session::{
     handoff::{authority::Patience, source::SourceLimits},
     lease::RENEW_MS as RENEW_MS_OF_MACHINES,
+    replica::Tier,
 };
 use homing_wire::CutLimits;
 
@@ -45,11 +46,19 @@ pub enum Mutant {
     StruckForgotten,
     /// The target executes what it should hold until the grant is there.
     StagedExecutes,
+    /// An owner takes its replica for good before control knows of it.
+    HeirUnknown,
+    /// A repeated request is answered before the replica has its first execution.
+    WindowUnreplicated,
+    /// Control takes a late word on the heir for the last.
+    HeirOutdated,
+    /// Control forgets in a crash who the heir is.
+    HeirForgotten,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::LeaseIgnored,
         Self::WindowLeftBehind,
         Self::DeltaLeftBehind,
@@ -61,6 +70,10 @@ impl Mutant {
         Self::NothingInherited,
         Self::StruckForgotten,
         Self::StagedExecutes,
+        Self::HeirUnknown,
+        Self::WindowUnreplicated,
+        Self::HeirOutdated,
+        Self::HeirForgotten,
     ];
 }
 
@@ -95,6 +108,8 @@ pub struct Scenario {
     pub pauses: u32,
     /// Exports and imports that fail, in a thousand.
     pub copy_failures: u64,
+    /// What the death of a zone may cost.
+    pub tier: Tier,
     /// Longest freeze.
     pub freeze_ms: u64,
     /// Longest time a request waits out a freeze.
@@ -143,6 +158,12 @@ impl Scenario {
             pauses: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
             successions: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
             copy_failures: if dice.chance(300) { dice.between(10, 200) } else { 0 },
+            tier: match dice.between(0, 2) {
+                _ if shape == Shape::Solo => Tier::T0,
+                0 => Tier::T0,
+                1 => Tier::T1,
+                _ => Tier::T2,
+            },
             freeze_ms: dice.between(8, 30),
             hold_ms: dice.between(30, 150),
             think_ms: dice.between(5, 60),

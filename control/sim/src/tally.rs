@@ -50,6 +50,17 @@ pub struct Tally {
     pub pauses: u64,
     /// See `pauses`.
     pub long_pauses: u64,
+    /// Times another zone was given the replica.
+    pub replicas_changed: u64,
+    /// Deltas sent to replicas.
+    pub deltas: u64,
+    /// Most versions that a replica that counts lagged behind.
+    pub lag_max: u64,
+    /// Acknowledged writes that died, by tier. With T2 only where two zones died, the replica's
+    /// and the owner's.
+    pub acked_lost: [u64; 3],
+    /// Sessions that went to their heir.
+    pub inherited: u64,
     /// Times a new life had to wait for the lease of the one before to end.
     pub waited: u64,
     /// Crashes, by the act they came before.
@@ -98,6 +109,13 @@ impl Tally {
         self.pauses += other.pauses;
         self.long_pauses += other.long_pauses;
         self.waited += other.waited;
+        self.replicas_changed += other.replicas_changed;
+        self.deltas += other.deltas;
+        self.lag_max = self.lag_max.max(other.lag_max);
+        for (mine, theirs) in self.acked_lost.iter_mut().zip(other.acked_lost) {
+            *mine += theirs;
+        }
+        self.inherited += other.inherited;
         self.lost_with_gate += other.lost_with_gate;
         self.doubled_by_crash += other.doubled_by_crash;
         for (&why, count) in &other.undone {

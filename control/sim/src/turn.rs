@@ -23,6 +23,14 @@ pub(crate) enum Packet {
     Order { term: u64, message: Message },
     /// A control's first word to a gate.
     Term { term: u64 },
+    /// The owner's state at that epoch, from a version on, for its replica.
+    Delta { from: usize, epoch: Epoch, since: u64, cargo: Cargo },
+    /// The zone and life that keeps the replica has that much of it.
+    Kept { epoch: Epoch, keeper: (usize, u64), version: u64 },
+    /// An owner names its heir; zones and lives.
+    Heir { owner: (usize, u64), epoch: Epoch, seq: u64, heir: (usize, u64) },
+    /// Control has stored it.
+    HeirKnown { life: u64, epoch: Epoch, seq: u64 },
     /// A gate wants its lease renewed.
     Renew { zone: usize, life: u64, former: u64, seq: u64 },
     /// It is, for so long from when that renewal was sent.

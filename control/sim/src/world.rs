@@ -100,6 +100,7 @@ pub(crate) fn run(scenario: Scenario, traced: bool) -> Outcome {
     tally.crashes = world.faults.at;
     tally.lost_with_gate = world.ledger.counts().1;
     tally.doubled_by_crash = world.ledger.doubled_by_crash;
+    tally.acked_lost[world.scenario.tier as usize] = world.ledger.acked_lost;
     Outcome {
         tally,
         broken: world.ledger.broken.map(|law| (law, at_ms)),
@@ -402,6 +403,11 @@ impl World {
             }
         }
         turn.ledger.after_step(executors.into_iter());
+        if let Some((zone, life)) = self.ledger.heir()
+            && let Some(kept) = self.gates[zone].replica(life)
+        {
+            self.ledger.heir_has(kept);
+        }
         let record = self.control.record().epoch;
         for gate in &self.gates {
             self.ledger.not_ahead(gate.ownership.epoch(), record);

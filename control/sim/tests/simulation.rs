@@ -44,6 +44,8 @@ fn every_seed_keeps_every_law_and_the_worlds_are_not_empty() {
         ("lives declared dead", tally.declared_dead, 10_000),
         ("requests held at the target before the grant", tally.parked_early, 2_000),
         ("requests redirected from the grant on", tally.redirected_early, 10_000),
+        ("changes of a replica's zone", tally.replicas_changed, 2_000),
+        ("sessions that went to their heir", tally.inherited, 1_000),
         ("lives begun again", tally.begun_again, 4_000),
         ("new lives that waited for the old lease", tally.waited, 2_000),
         ("pauses longer than the lease", tally.long_pauses, 4_000),
@@ -64,7 +66,7 @@ fn every_seed_keeps_every_law_and_the_worlds_are_not_empty() {
 #[test]
 fn every_planted_defect_is_found() {
     for mutant in Mutant::ALL {
-        let (tally, failed) = sweep(0..3_000, Some(mutant));
+        let (tally, failed) = sweep(0..SEEDS, Some(mutant));
         let seed = failed.unwrap_or_else(|| panic!("{mutant:?} is not found"));
         let story = story(seed, Some(mutant));
         let broken = story.lines().rev().nth(1).unwrap_or_default();

@@ -88,9 +88,10 @@ pub struct Replica {
     version: u64,
     /// What the replica must have before it may be the heir.
     floor: u64,
-    /// What it is known to have, and what is on its way to it.
+    /// What it is known to have.
     acked: u64,
-    sent: Option<u64>,
+    /// Whether something is on its way to it.
+    sending: bool,
     seq: u64,
     told: bool,
     known: bool,
@@ -113,7 +114,7 @@ impl Replica {
             version,
             floor: version,
             acked: 0,
-            sent: None,
+            sending: false,
             seq: 0,
             told: false,
             known: false,
@@ -168,7 +169,7 @@ impl Replica {
                 } else {
                     self.actions.push_back(Action::Release(ticket));
                 }
-                if self.sent.is_none() && self.acked < self.version {
+                if !self.sending && self.acked < self.version {
                     self.send(now_ms);
                 }
             }
@@ -191,7 +192,7 @@ impl Replica {
         self.life = life;
         self.seq += 1;
         self.floor = self.version;
-        (self.acked, self.sent) = (0, None);
+        (self.acked, self.sending) = (0, false);
         (self.told, self.known) = (false, false);
     }
 
@@ -206,7 +207,7 @@ impl Replica {
             return;
         }
         self.acked = version;
-        self.sent = None;
+        self.sending = false;
         if !self.told && self.acked >= self.floor {
             self.tell_control(now_ms);
         }
@@ -218,18 +219,21 @@ impl Replica {
     }
 
     fn again(&mut self, now_ms: u64) {
+        // Lost, as far as anyone can tell.
+        self.sending = false;
         self.wake_ms = None;
         if self.told && !self.known {
             self.tell_control(now_ms);
         }
-        if self.acked < self.version || !self.told {
+        // Control may know better which life the replica's gate is in: ask it, too.
+        if self.acked < self.version || !self.known {
             self.send(now_ms);
         }
     }
 
     fn send(&mut self, now_ms: u64) {
         let Some(zone) = self.zone else { return };
-        self.sent = Some(self.version);
+        self.sending = true;
         self.actions.push_back(Action::Send { zone, since: self.acked });
         self.wake_ms = Some(now_ms.saturating_add(self.answer_ms));
     }

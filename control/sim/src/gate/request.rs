@@ -4,6 +4,7 @@
 use homing_session::{
     gate::{Tenure, Verdict},
     handoff::source,
+    replica::Tier,
 };
 use homing_wire::Epoch;
 
@@ -44,7 +45,10 @@ impl Gate {
             Verdict::Execute { epoch } => {
                 if self.window.check(request.client as u64, u64::from(request.seq)).is_some() {
                     turn.tally.deduplicated += 1;
-                    return self.answer(request, Reply::Done, turn);
+                    if turn.scenario.mutant == Some(Mutant::WindowUnreplicated) {
+                        return self.answer(request, Reply::Done, turn);
+                    }
+                    return self.answer_kept(request, turn);
                 }
                 let running = self.running.iter().any(|other| other.same_write(&request));
                 if running || turn.strike(Act::Execute, self.me()) {
@@ -93,7 +97,7 @@ impl Gate {
         self.window.record(request.client as u64, u64::from(request.seq), 0);
         let owned = self.ownership.is_home() && self.ownership.epoch() == epoch;
         if owned && self.leased(turn) {
-            self.answer(request, Reply::Done, turn);
+            self.answer_kept(request, turn);
         } else {
             turn.tally.unanswered += 1;
         }
@@ -150,7 +154,10 @@ impl Gate {
         }
     }
 
-    fn answer(&self, request: Request, reply: Reply, turn: &mut Turn<'_>) {
+    pub(super) fn answer(&self, request: Request, reply: Reply, turn: &mut Turn<'_>) {
+        if reply == Reply::Done && turn.scenario.tier == Tier::T2 {
+            turn.ledger.answers(request.client, request.seq);
+        }
         let answer = Packet::Answer { request, reply };
         turn.send(self.me(), Party::Edge(request.edge), answer);
     }

@@ -81,6 +81,7 @@ impl Gate {
             turn.ledger.mourns();
         }
         turn.ledger.forgets();
+        turn.ledger.dies(self.zone, self.life);
         turn.tally.begun_again += 1;
         if let Ok((lost, _)) = self.ownership.next(gate::Event::LeaseLost, self.guard(turn)) {
             self.ownership = lost;

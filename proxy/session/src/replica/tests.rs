@@ -64,6 +64,22 @@ fn another_life_of_the_replica_starts_from_what_it_has() {
 }
 
 #[test]
+fn a_word_that_control_does_not_take_is_repeated_and_the_replica_asked_again() {
+    let mut replica = Replica::new(Tier::T2, 1, 100);
+    replica.handle(Event::Use(R), 0);
+    replica.handle(kept(1), 10);
+    actions(&mut replica);
+    replica.handle(Event::Wake, 110);
+    let tell = Action::TellControl { seq: 2, zone: R, life: LIFE };
+    assert_eq!(actions(&mut replica), [tell, Action::Send { zone: R, since: 1 }]);
+    replica.handle(Event::Known { seq: 2 }, 120);
+    // That delta is lost, and with nothing left to say the machine rests. It goes on all the same.
+    replica.handle(Event::Wake, 210);
+    replica.handle(Event::Answer { version: 2, ticket: 1 }, 300);
+    assert_eq!(actions(&mut replica), [Action::Send { zone: R, since: 1 }]);
+}
+
+#[test]
 fn what_is_not_answered_is_said_again_and_another_zone_can_be_used() {
     let mut replica = Replica::new(Tier::T2, 1, 100);
     replica.handle(Event::Use(R), 0);
