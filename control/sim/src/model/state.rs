@@ -47,6 +47,10 @@ pub(super) struct State {
     pub(super) top: u8,
     pub(super) handoffs: u8,
     pub(super) faults: u8,
+    /// Of the control that leads, from 0.
+    pub(super) term: u8,
+    /// The record of the control before it, as that one takes it to be.
+    pub(super) deposed: Option<u16>,
     /// A gate died or was declared dead with state that no other has: writes may be missing.
     pub(super) lossy: bool,
 }
@@ -58,6 +62,8 @@ pub(super) struct Gate {
     pub(super) life: u8,
     pub(super) up: bool,
     pub(super) lease: bool,
+    /// The highest term of which this life has heard.
+    pub(super) term: u8,
     /// One bit per client's write: the session's state and its dedup window in one.
     pub(super) writes: u8,
 }
@@ -89,7 +95,8 @@ impl State {
     /// The session lives in zone 0, everyone knows it, nothing was written.
     pub(super) fn first(values: &mut Values) -> Self {
         let record = Record::settled(ZoneId(0), Incarnation(1), Epoch::FIRST);
-        let gate = |ownership| Gate { ownership, life: 1, up: true, lease: true, writes: 0 };
+        let gate =
+            |ownership| Gate { ownership, life: 1, up: true, lease: true, term: 0, writes: 0 };
         let home = values.ownerships.number(Ownership::owner(Epoch::FIRST));
         let away = values.ownerships.number(Ownership::away());
         Self {
@@ -101,6 +108,8 @@ impl State {
             top: 0,
             handoffs: 0,
             faults: 0,
+            term: 0,
+            deposed: None,
             lossy: false,
         }
     }
