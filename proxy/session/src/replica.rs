@@ -57,7 +57,9 @@ pub enum Event {
 /// What the machine wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send the zone what changed since a version; all of the state if that is zero.
+    /// Send the zone what changed since a version, all of the state if that is zero, and the
+    /// dedup window with it. Both of one instant at which no request is in execution, or an heir
+    /// might have a write without knowing that it was made, and make it again.
     Send {
         /// The replica's zone.
         zone: ZoneId,

@@ -39,6 +39,8 @@ pub(super) struct Mirror {
     /// Answers that wait, by their tickets.
     waiting: Vec<(u64, Request)>,
     tickets: u64,
+    /// A delta to send once nothing is in execution.
+    owed: Option<(ZoneId, u64)>,
     wakes_ms: Option<u64>,
     silent: u32,
 }
@@ -54,6 +56,7 @@ impl Gate {
             machine,
             waiting: Vec::new(),
             tickets: 0,
+            owed: None,
             wakes_ms: None,
             silent: 0,
         });
@@ -124,7 +127,13 @@ impl Gate {
                     turn.tally.unanswered += 1;
                 }
             }
+            // State and window must be of one instant, and what is in execution may be in one of
+            // them only: who inherited that would execute it again.
+            Action::Send { zone, since } if !self.running.is_empty() => {
+                mirror.owed = Some((zone, since));
+            }
             Action::Send { zone, since } => {
+                mirror.owed = None;
                 let delta = self.store.since(since);
                 let cargo = Cargo { delta, window: self.window.export(), ..Cargo::default() };
                 turn.tally.deltas += 1;
@@ -143,6 +152,14 @@ impl Gate {
                     self.tell_mirror(Event::Known { seq }, turn);
                 }
             }
+        }
+    }
+
+    /// Nothing is in execution any more: sends what waited for that.
+    pub(super) fn send_owed(&mut self, turn: &mut Turn<'_>) {
+        let owed = self.mirror.as_mut().and_then(|mirror| mirror.owed.take());
+        if let (Some((zone, since)), true) = (owed, self.ownership.is_home()) {
+            self.act_for_mirror(Action::Send { zone, since }, turn);
         }
     }
 

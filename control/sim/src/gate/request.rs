@@ -102,6 +102,9 @@ impl Gate {
             turn.tally.unanswered += 1;
         }
         self.last_request_ms = turn.now_ms;
+        if self.running.is_empty() {
+            self.send_owed(turn);
+        }
         if self.running.is_empty() && std::mem::take(&mut self.awaits_drained) {
             self.tell_source(source::Event::Drained, turn.now_ms);
         }
