@@ -254,9 +254,10 @@ impl Control {
         } else if self.live[former.0] == Some(former.1) {
             self.heir = Some(former);
             turn.ledger.names_heir(former.0, former.1.0);
-        } else {
+        } else if self.heir.is_some_and(|(zone, _)| zone == next.owner.index()) {
             self.heir = None;
         }
+        // Else the heir of a former owner that died on the way: it has what was replicated then.
     }
 
     fn tell(&mut self, event: Event, turn: &mut Turn<'_>) {
