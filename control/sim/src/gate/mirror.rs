@@ -169,6 +169,10 @@ impl Gate {
         let Some(mirror) = self.mirror.as_mut().filter(|m| m.epoch == epoch && owned) else {
             return;
         };
+        // The timer of a deadline that was moved since means nothing.
+        if mirror.machine.deadline().is_none_or(|at_ms| at_ms > turn.now_ms) {
+            return;
+        }
         mirror.wakes_ms = None;
         mirror.silent += 1;
         if mirror.silent >= PATIENCE {
