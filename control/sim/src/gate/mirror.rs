@@ -21,7 +21,7 @@ const ANSWER_MS: u64 = 90;
 /// Answers to wait in vain for before another zone is asked to keep the replica.
 const PATIENCE: u32 = 4;
 /// Changes of the replica's zone, in a thousand writes.
-const ELSEWHERE: u64 = 60;
+const ELSEWHERE: u64 = 250;
 
 /// Another zone's session, as of a version of an epoch.
 #[derive(Clone, Debug, Default)]
