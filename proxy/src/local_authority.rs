@@ -319,7 +319,7 @@ impl LocalAuthority {
         let id = self.next;
         // In one process every gate lives the same life, which directives need not name.
         let lives = vec![Some(Incarnation(0)); change.zones().len()];
-        let lives = Lives { by_zone: &lives, heir: None };
+        let lives = Lives { by_zone: &lives, heir: None, ephemeral: false };
         let record = Record::settled(home.zone, Incarnation(0), home.epoch);
         let decision = record
             .next(Event::Prepare { directive: id, to }, lives)

@@ -41,27 +41,6 @@ impl Dice {
     }
 }
 
-/// A machine's own clock: where it stands says nothing, and it runs a little fast or slow.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalClock {
-    offset_ms: u64,
-    /// So many milliseconds pass while it shows a hundred.
-    pace: u64,
-}
-
-impl LocalClock {
-    /// Any clock whose rate is within `drift` percent of the world's.
-    pub(crate) fn any(dice: &mut Dice, drift: u64) -> Self {
-        Self { offset_ms: dice.between(0, 3_600_000), pace: dice.between(100 - drift, 100 + drift) }
-    }
-
-    /// What it shows at a moment of the world.
-    #[must_use]
-    pub(crate) fn at(self, now_ms: u64) -> u64 {
-        self.offset_ms + now_ms * 100 / self.pace
-    }
-}
-
 /// What is to happen, and when.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock<E> {

@@ -7,7 +7,8 @@ use homing_session::{
         authority::{Action, Event},
         record::{Lives, Pending},
     },
-    lease::{LeaseLedger, Registered},
+    lease::{LeaseLedger, MARGIN_MS, RENEW_MS, Registered},
+    replica::Tier,
 };
 use homing_wire::{
     Cut, Directive, DirectiveId, Epoch, Incarnation, MoveReason, SessionKey, ZoneId,
@@ -15,22 +16,11 @@ use homing_wire::{
 
 use crate::{
     faults::Act,
+    host::HostClock,
     link::Party,
-    scenario::{LEASE_MS, MARGIN_MS, Mutant, Scenario, Shape},
+    scenario::{LEASE_MS, Mutant, Scenario, Shape},
     turn::{self, Packet, Turn},
 };
-
-/// A ledger as control starts with it: no lease is held to have ended before a whole one has
-/// passed, for the last may have been given just before.
-fn inherited(live: &[Option<Incarnation>], now_ms: u64) -> LeaseLedger {
-    let mut ledger = LeaseLedger::paced(LEASE_MS, MARGIN_MS, 0);
-    for (zone, life) in live.iter().enumerate() {
-        if let Some(life) = *life {
-            ledger.inherit(&zone.to_string(), life, now_ms);
-        }
-    }
-    ledger
-}
 
 /// The control process.
 #[derive(Debug)]
@@ -43,27 +33,33 @@ pub(crate) struct Control {
     stored: [Record; 2],
     /// Durable: the live life of each zone's gate.
     live: Vec<Option<Incarnation>>,
-    /// Durable: the highest life of each zone's gate known to be over.
-    dead_through: Vec<u64>,
-    ledger: LeaseLedger,
-    /// Durable: how many processes there have been.
+    /// Durable: the last life of each zone's gate that was struck off.
+    struck: Vec<Option<Incarnation>>,
+    /// Durable: the zone and life that has the session's replica, and the number of the word.
+    heir: Option<(usize, Incarnation)>,
+    heir_seq: (Epoch, u64),
+    leases: LeaseLedger,
+    clock: HostClock,
+    /// Durable: how many controls there have been.
     term: u64,
 }
 
 impl Control {
     /// Control that knows of one session in zone 0.
     #[must_use]
-    pub(crate) fn new(scenario: &Scenario) -> Self {
-        let live = vec![Some(Incarnation(1)); scenario.zones];
+    pub(crate) fn new(scenario: &Scenario, clock: HostClock) -> Self {
         let record = Record::settled(ZoneId(0), Incarnation(1), Epoch::FIRST);
         Self {
             up: true,
             authority: Authority::new(record, scenario.patience(), 0),
             wake_ms: None,
             stored: [record; 2],
-            ledger: inherited(&live, 0),
-            live,
-            dead_through: vec![0; scenario.zones],
+            live: vec![Some(Incarnation(1)); scenario.zones],
+            struck: vec![None; scenario.zones],
+            leases: inherited(&vec![Some(Incarnation(1)); scenario.zones], clock.at(0)),
+            heir: None,
+            heir_seq: (Epoch(0), 0),
+            clock,
             term: 1,
         }
     }
@@ -82,17 +78,31 @@ impl Control {
         }
     }
 
-    /// A new process takes up the record.
+    /// A new process takes up the record. No lease is held to have ended before a whole one has
+    /// passed: the last may have been given just before the crash.
     pub(crate) fn restart(&mut self, turn: &mut Turn<'_>) {
         self.up = true;
         self.wake_ms = None;
         self.authority = Authority::new(self.stored[0], turn.scenario.patience(), turn.now_ms);
-        self.ledger = inherited(&self.live, turn.now_ms);
         self.term += 1;
-        if turn.scenario.mutant != Some(Mutant::DeadForgotten) {
-            for (zone, &life) in self.dead_through.iter().enumerate() {
-                self.ledger.inherit_over(&zone.to_string(), Incarnation(life));
+        if turn.scenario.mutant == Some(Mutant::HeirForgotten) {
+            self.heir = None;
+        }
+        if turn.scenario.shape == Shape::Fleet {
+            self.clock = HostClock::any(turn.dice);
+        }
+        let mut now_ms = self.clock.at(turn.now_ms);
+        if turn.scenario.mutant == Some(Mutant::NothingInherited) {
+            now_ms = now_ms.saturating_sub(2 * u64::from(LEASE_MS));
+        }
+        self.leases = inherited(&self.live, now_ms);
+        if turn.scenario.mutant != Some(Mutant::StruckForgotten) {
+            for (zone, life) in self.struck.iter().enumerate() {
+                life.iter().for_each(|life| self.leases.inherit_over(&name(zone), *life));
             }
+        }
+        for zone in 0..turn.scenario.zones {
+            turn.send(Party::Control, Party::Gate(zone), Packet::Term { term: self.term });
         }
         self.tell(Event::LivesChanged, turn);
     }
@@ -101,7 +111,13 @@ impl Control {
     pub(crate) fn receive(&mut self, packet: Packet, turn: &mut Turn<'_>) {
         match packet {
             Packet::Handoff { message, .. } => self.tell(Event::Heard(message), turn),
-            Packet::Renew { zone, life, former, seq } => self.renew(zone, life, former, seq, turn),
+            Packet::Heir { owner, epoch, seq, heir } => {
+                let heir = (heir.0, Incarnation(heir.1));
+                self.name_heir((owner.0, Incarnation(owner.1)), epoch, seq, heir, turn);
+            }
+            Packet::Renew { zone, life, former, seq } => {
+                self.renew(zone, Incarnation(life), Incarnation(former), seq, turn);
+            }
             _ => {}
         }
     }
@@ -115,14 +131,13 @@ impl Control {
     /// Declares dead whose lease has surely ended, and publishes the table once more.
     pub(crate) fn round(&mut self, turn: &mut Turn<'_>) {
         if turn.scenario.shape == Shape::Fleet {
-            self.ledger.strike(turn.now_ms);
-            let struck: Vec<usize> = (0..self.live.len())
-                .filter(|&zone| self.ledger.life(&zone.to_string()) != self.live[zone])
-                .collect();
-            for &zone in &struck {
+            let over = self.leases.strike(self.clock.at(turn.now_ms));
+            for (name, life) in &over {
+                let Some(zone) = zone_named(name) else { continue };
+                self.struck[zone] = Some(*life);
                 self.bury(zone, turn);
             }
-            if !struck.is_empty() {
+            if !over.is_empty() {
                 self.tell(Event::LivesChanged, turn);
             }
         }
@@ -132,7 +147,11 @@ impl Control {
     fn bury(&mut self, zone: usize, turn: &mut Turn<'_>) {
         if let Some(Incarnation(life)) = self.live[zone].take() {
             turn.trace(|| format!("control declares life {life} of gate {zone} dead"));
-            self.dead_through[zone] = life;
+            turn.ledger.strikes(zone, life);
+            turn.ledger.dies(zone, life);
+            if self.heir == Some((zone, Incarnation(life))) {
+                self.heir = None;
+            }
             turn.tally.declared_dead += 1;
             // In one process the state is in the apps, which outlive it: nothing may be missing.
             if turn.scenario.shape == Shape::Fleet {
@@ -141,26 +160,34 @@ impl Control {
         }
     }
 
-    fn renew(&mut self, zone: usize, life: u64, former: u64, seq: u64, turn: &mut Turn<'_>) {
+    fn renew(
+        &mut self,
+        zone: usize,
+        life: Incarnation,
+        former: Incarnation,
+        seq: u64,
+        turn: &mut Turn<'_>,
+    ) {
         let gate = Party::Gate(zone);
-        let (name, incarnation) = (zone.to_string(), Incarnation(life));
-        match self.ledger.register(&name, incarnation, Incarnation(former), turn.now_ms) {
+        let (name, now_ms) = (name(zone), self.clock.at(turn.now_ms));
+        match self.leases.register(&name, life, former, now_ms) {
             Registered::Over => {
-                return turn.send(Party::Control, gate, Packet::DeclaredDead { life });
+                return turn.send(Party::Control, gate, Packet::DeclaredDead { life: life.0 });
             }
-            Registered::Wait(_) => return,
-            Registered::Begun => {
-                // The life before is over, and that is stored before this one has a lease.
-                self.bury(zone, turn);
-                self.live[zone] = Some(incarnation);
-            }
+            Registered::Wait(_) => return turn.tally.waited += 1,
             Registered::Known => {}
+            Registered::Begun => {
+                // A later life in its place proves that the earlier is over.
+                self.bury(zone, turn);
+                turn.trace(|| format!("control lets life {life} of gate {zone} begin"));
+                self.live[zone] = Some(life);
+                self.tell(Event::LivesChanged, turn);
+            }
         }
-        if let Some(ms) = self.ledger.renew(&name, incarnation, turn.now_ms) {
-            let lease = Packet::Lease { life, seq, term: self.term, ms };
+        if let Some(ms) = self.leases.renew(&name, life, now_ms) {
+            let lease = Packet::Lease { life: life.0, seq, term: self.term, ms };
             turn.send(Party::Control, gate, lease);
         }
-        self.tell(Event::LivesChanged, turn);
     }
 
     /// Starts a handoff to a zone chosen by chance, if nothing is pending.
@@ -178,23 +205,64 @@ impl Control {
             reason: MoveReason::Operator,
             cut: if turn.dice.chance(300) { Cut::Now } else { Cut::IdleGap },
         };
-        let heir = self.lives().heir;
-        let lives = Lives { by_zone: &self.live, heir };
+        let lives = lives(&self.live, self.heir, turn.scenario);
         if self.authority.prepare(wanted, lives, turn.now_ms).is_ok() {
             turn.tally.prepared += 1;
         }
         self.pump(turn);
     }
 
-    /// Every zone has a replica, if only an empty one: a dead zone's session is served elsewhere.
-    fn lives(&self) -> Lives<'_> {
-        let heir = self.live.iter().position(Option::is_some).map(|zone| ZoneId(zone as u8));
-        Lives { by_zone: &self.live, heir }
+    /// An owner names its heir. Stored before it is answered, and only if it is the owner's last
+    /// word and the heir is alive.
+    fn name_heir(
+        &mut self,
+        owner: (usize, Incarnation),
+        epoch: Epoch,
+        seq: u64,
+        heir: (usize, Incarnation),
+        turn: &mut Turn<'_>,
+    ) {
+        let record = self.stored[0];
+        let owns = (record.owner.index(), record.incarnation, record.epoch);
+        let late = turn.scenario.mutant != Some(Mutant::HeirOutdated)
+            && self.heir_seq.0 == epoch
+            && seq < self.heir_seq.1;
+        if owns != (owner.0, owner.1, epoch) || late || self.live[heir.0] != Some(heir.1) {
+            return;
+        }
+        self.heir = Some(heir);
+        self.heir_seq = (epoch, seq);
+        turn.ledger.names_heir(heir.0, heir.1.0);
+        let known = Packet::HeirKnown { life: owner.1.0, epoch, seq };
+        turn.send(Party::Control, Party::Gate(owner.0), known);
+    }
+
+    /// With a new owner comes a new heir, in the same transaction: whoever handed the session over
+    /// has all of it. Who took it from the dead is alone with it.
+    fn pass_on(&mut self, next: Record, turn: &mut Turn<'_>) {
+        let last = self.stored[0];
+        let moved = (next.owner, next.incarnation) != (last.owner, last.incarnation);
+        if turn.scenario.tier == Tier::T0 || !moved {
+            return;
+        }
+        let handed_over = matches!(last.pending, Pending::Handoff { to, .. } if to == next.owner)
+            && next.pending == Pending::Settled;
+        let former = (last.owner.index(), last.incarnation);
+        if !handed_over {
+            turn.tally.inherited += u64::from(self.heir.is_some());
+            self.heir = None;
+        } else if self.live[former.0] == Some(former.1) {
+            self.heir = Some(former);
+            turn.ledger.names_heir(former.0, former.1.0);
+        } else if self.heir.is_some_and(|(zone, _)| zone == next.owner.index()) {
+            self.heir = None;
+        }
+        // Else the heir of a former owner that died on the way: it has what was replicated then.
     }
 
     fn tell(&mut self, event: Event, turn: &mut Turn<'_>) {
-        let heir = self.lives().heir;
-        self.authority.handle(event, Lives { by_zone: &self.live, heir }, turn.now_ms);
+        let lives = lives(&self.live, self.heir, turn.scenario);
+        self.authority.handle(event, lives, turn.now_ms);
         self.pump(turn);
     }
 
@@ -206,6 +274,7 @@ impl Control {
                         return;
                     }
                     turn.trace(|| format!("control stores {record:?}"));
+                    self.pass_on(record, turn);
                     self.stored = [record, self.stored[0]];
                     self.publish(turn);
                 }
@@ -213,7 +282,8 @@ impl Control {
                     if turn.strike(Act::Order, Party::Control) {
                         return;
                     }
-                    turn.say(Party::Control, Party::Gate(zone.index()), message);
+                    let order = Packet::Order { term: self.term, message };
+                    turn.send(Party::Control, Party::Gate(zone.index()), order);
                 }
                 Action::Report(_, ended) => turn.tally.ended(ended),
             }
@@ -237,4 +307,37 @@ impl Control {
             turn.send(Party::Control, Party::Edge(edge), table);
         }
     }
+}
+
+/// The leases of a control that starts from a table with these lives.
+fn inherited(live: &[Option<Incarnation>], now_ms: u64) -> LeaseLedger {
+    // Strikes off sooner than control does: more lives begin anew in the same time.
+    let mut leases = LeaseLedger::paced(LEASE_MS, MARGIN_MS, RENEW_MS);
+    for (zone, life) in live.iter().enumerate() {
+        if let Some(life) = life {
+            leases.inherit(&name(zone), *life, now_ms);
+        }
+    }
+    leases
+}
+
+fn name(zone: usize) -> String {
+    format!("gate-{zone}")
+}
+
+fn zone_named(name: &str) -> Option<usize> {
+    name.strip_prefix("gate-")?.parse().ok()
+}
+
+/// The lives as the authority is to see them. Without replicas, every zone is as good as any: a
+/// dead zone's session is served elsewhere, empty.
+fn lives<'a>(
+    live: &'a [Option<Incarnation>],
+    heir: Option<(usize, Incarnation)>,
+    scenario: &Scenario,
+) -> Lives<'a> {
+    let fleet = scenario.shape == Shape::Fleet && scenario.tier != Tier::T0;
+    let any = || live.iter().position(Option::is_some);
+    let heir = if fleet { heir.map(|(zone, _)| zone) } else { any() };
+    Lives { by_zone: live, heir: heir.map(|zone| ZoneId(zone as u8)), ephemeral: fleet }
 }

@@ -7,6 +7,7 @@ use crate::{
     gate::Request,
     link::Party,
     turn::{Packet, Reply, Turn},
+    users::ANSWER_MS,
 };
 
 /// Redirects one request follows before the client is told to come again.
@@ -42,6 +43,10 @@ impl Edge {
             }
             Packet::Answer { request, reply: Reply::Moved { zone, epoch } } => {
                 self.learn(zone, epoch);
+                // Nobody waits any more: the client has long sent it through another edge.
+                if turn.now_ms > request.sent_ms + ANSWER_MS {
+                    return None;
+                }
                 if request.hops == HOPS_MAX {
                     return Some((request, Reply::NotNow));
                 }
@@ -55,8 +60,9 @@ impl Edge {
 
     /// Sends a request to where the session lives.
     pub(crate) fn send(&self, request: Request, turn: &mut Turn<'_>) {
-        let gate = Party::Gate(self.home.0);
-        turn.send(Party::Edge(self.number), gate, Packet::Request(request));
+        let (zone, told) = self.home;
+        let request = Packet::Request(Request { told, ..request });
+        turn.send(Party::Edge(self.number), Party::Gate(zone), request);
     }
 
     fn learn(&mut self, zone: usize, epoch: Epoch) {

@@ -3,27 +3,29 @@
 //! `Ownership`, `Source` or `Target`.
 
 mod copy;
+mod mirror;
 mod request;
+mod seat;
+mod verdict;
 
 use homing_session::{
     dedup::DedupWindow,
-    gate::{self, Guard, Ownership, Reaction, Refusal, Tenure},
+    gate::{self, Guard, Ownership, Reaction, Refusal, StartFrom, Tenure},
     handoff::{Message, Source, Target, message::Copied, source, target},
     idle::IdleGaps,
-    lease::LeaseHolder,
 };
 use homing_wire::{Directive, DirectiveId, Epoch, Incarnation, ZoneId};
 
 use crate::{
-    clock::LocalClock,
     faults::Act,
     link::Party,
-    scenario::{LEASE_MS, Mutant, RENEW_MS, Shape},
+    scenario::{Mutant, Shape},
     turn::{Packet, Turn},
 };
 
 pub(crate) use copy::{Cargo, Store};
 pub(crate) use request::Request;
+pub(crate) use seat::Seat;
 
 /// Something a gate waits for within itself. Void when its life ends.
 #[derive(Clone, Debug)]
@@ -34,14 +36,18 @@ pub(crate) enum Timer {
     Imported { directive: DirectiveId, copy: Copied, cargo: Cargo },
     /// A cut is in place.
     Installed { directive: DirectiveId, copy: Copied, cargo: Cargo },
-    /// A request is done.
-    Executed(Request),
+    /// The app has done what a request asks, at this epoch.
+    Executed(Request, Epoch),
+    /// And the gate has the app's answer.
+    Answered(Request, Epoch),
     /// A request has been held for long enough.
     HoldEnds(Request),
     /// The source's deadline, or time to look for a gap.
     Wake,
     /// Time to renew the lease.
     Renew,
+    /// The deadline of the replica of that epoch.
+    Mirror(Epoch),
 }
 
 /// One gate and its zone's store.
@@ -53,10 +59,10 @@ pub(crate) struct Gate {
     pub(crate) up: bool,
     /// Which life of it.
     pub(crate) life: u64,
-    lease: LeaseHolder,
-    clock: LocalClock,
-    /// The last life that held a lease; this process knows that it is over.
-    former: u64,
+    /// Its lease.
+    seat: Seat,
+    /// When it last went on after a pause.
+    pub(crate) resumed_ms: Option<u64>,
     /// What this gate is to the session.
     pub(crate) ownership: Ownership,
     /// The session's state here.
@@ -64,6 +70,8 @@ pub(crate) struct Gate {
     /// Made owner by the authority's word, and not seen to execute since.
     pub(crate) given: bool,
     window: DedupWindow,
+    mirror: Option<mirror::Mirror>,
+    kept: mirror::Kept,
     running: Vec<Request>,
     parked: Vec<(Request, u64)>,
     /// The highest epoch this life has granted away.
@@ -84,18 +92,19 @@ pub(crate) struct Gate {
 impl Gate {
     /// A gate in its first life, which owns the session or does not.
     #[must_use]
-    pub(crate) fn new(zone: usize, ownership: Ownership, clock: LocalClock) -> Self {
+    pub(crate) fn new(zone: usize, ownership: Ownership, seat: Seat) -> Self {
         Self {
             zone,
             up: true,
             life: 1,
-            lease: LeaseHolder::default(),
-            clock,
-            former: 0,
+            seat,
+            resumed_ms: None,
             ownership,
             store: Store::default(),
             given: false,
             window: DedupWindow::default(),
+            mirror: None,
+            kept: mirror::Kept::default(),
             running: Vec::new(),
             parked: Vec::new(),
             granted: Epoch(0),
@@ -114,6 +123,7 @@ impl Gate {
 
     /// The process is gone, and with it, in a fleet, the state.
     pub(crate) fn crash(&mut self, turn: &mut Turn<'_>) {
+        turn.ledger.dies(self.zone, self.life);
         if self.ownership.retains() && turn.scenario.shape == Shape::Fleet {
             turn.ledger.mourns();
         }
@@ -123,60 +133,14 @@ impl Gate {
         self.ownership = Ownership::away();
     }
 
-    /// A new process, and a new life.
-    pub(crate) fn restart(&mut self, turn: &mut Turn<'_>) {
-        self.up = true;
-        // Now and then a process comes up without the proof that the one before it is gone.
-        if turn.scenario.shape == Shape::Fleet && turn.dice.chance(200) {
-            self.former = 0;
-        }
-        self.life += 1;
-        turn.wait(self.zone, self.life, 1, Timer::Renew);
-    }
-
-    /// The life was declared dead; the process goes on as a new one, with nothing.
-    fn begin_again(&mut self, turn: &mut Turn<'_>) {
-        if self.ownership.retains() {
-            turn.ledger.mourns();
-        }
-        turn.ledger.forgets();
-        if let Ok((lost, _)) = self.ownership.next(gate::Event::LeaseLost, self.guard(turn)) {
-            self.ownership = lost;
-        }
-        self.forget_everything(turn);
-        self.restart(turn);
-    }
-
     fn forget_everything(&mut self, turn: &Turn<'_>) {
         let store = match turn.scenario.shape {
             Shape::Fleet => Store::default(),
             Shape::Solo => std::mem::take(&mut self.store),
         };
-        let Self { zone, up, life, ownership, clock, .. } = *self;
-        let former = if self.lease.valid_until_ms() > 0 { life } else { self.former };
-        *self = Self { up, life, former, store, ..Self::new(zone, ownership, clock) };
-    }
-
-    /// Asks for the lease, or for more of it.
-    fn renew(&mut self, turn: &mut Turn<'_>) {
-        let seq = self.lease.renew_sent(self.clock.at(turn.now_ms));
-        let Self { zone, life, former, .. } = *self;
-        turn.send(self.me(), Party::Control, Packet::Renew { zone, life, former, seq });
-        turn.wait(zone, life, RENEW_MS, Timer::Renew);
-    }
-
-    /// The lease that the world begins with.
-    pub(crate) fn begin_leased(&mut self) {
-        let seq = self.lease.renew_sent(self.clock.at(0));
-        self.lease.granted(seq, 1, LEASE_MS);
-    }
-
-    /// Whether this gate may execute now.
-    #[must_use]
-    pub(crate) fn leased(&self, turn: &Turn<'_>) -> bool {
-        turn.scenario.shape == Shape::Solo
-            || turn.scenario.mutant == Some(Mutant::LeaseIgnored)
-            || self.lease.is_valid(self.clock.at(turn.now_ms))
+        let Self { zone, up, life, ownership, .. } = *self;
+        let fresh = Self::new(zone, ownership, self.seat.clone());
+        *self = Self { up, life, store, ..fresh };
     }
 
     /// Whether no request is held or in execution.
@@ -199,11 +163,21 @@ impl Gate {
         match packet {
             Packet::Handoff { from, message, cargo } => self.hear(from, message, cargo, turn),
             Packet::Request(request) => self.admit(request, turn),
+            Packet::Order { term, message } if self.obeys(term, turn) => {
+                self.hear(Party::Control, message, None, turn);
+            }
+            Packet::Term { term } => {
+                self.obeys(term, turn);
+            }
             Packet::Lease { life, seq, term, ms } if life == self.life => {
-                let from_arrival = turn.scenario.mutant == Some(Mutant::LeaseFromArrival);
-                let now_ms = self.clock.at(turn.now_ms);
-                let seq = if from_arrival { self.lease.renew_sent(now_ms) } else { seq };
-                self.lease.granted(seq, term, ms);
+                self.renewed(seq, term, ms, turn);
+            }
+            Packet::Delta { from, epoch, since, cargo } => {
+                self.keep(from, epoch, since, &cargo, turn);
+            }
+            Packet::Kept { epoch, keeper, version } => self.hear_kept(epoch, keeper, version, turn),
+            Packet::HeirKnown { life, epoch, seq } if life == self.life => {
+                self.hear_known(epoch, seq, turn);
             }
             Packet::DeclaredDead { life } if life == self.life => self.begin_again(turn),
             _ => {}
@@ -215,7 +189,12 @@ impl Gate {
     pub(crate) fn wake(&mut self, timer: Timer, turn: &mut Turn<'_>) {
         match timer {
             Timer::Renew => self.renew(turn),
-            Timer::Executed(request) => self.executed(request, turn),
+            Timer::Mirror(epoch) => self.wake_mirror(epoch, turn),
+            Timer::Executed(request, epoch) => {
+                self.execute(request, turn);
+                self.executed(request, epoch, turn);
+            }
+            Timer::Answered(request, epoch) => self.executed(request, epoch, turn),
             Timer::HoldEnds(request) => self.hold_ends(request, turn),
             Timer::Exported { directive, ticket, since, last } => {
                 self.export(directive, ticket, since, last, turn);
@@ -316,14 +295,24 @@ impl Gate {
         match (reaction, event) {
             (Reaction::Granted, _) => {
                 self.granted = after.epoch();
+                self.keep_granted();
                 // Passed on before it could execute.
                 if std::mem::take(&mut self.given) {
                     turn.ledger.given(self.store.writes());
                 }
             }
-            (Reaction::Activated, _) => turn.ledger.handed_over(self.store.writes()),
-            // With whatever the zone's store holds, and the window that goes with it.
-            (Reaction::Owns, _) => self.given = true,
+            (Reaction::Activated, _) => {
+                turn.ledger.handed_over(self.store.writes());
+                self.mirror(turn);
+            }
+            (Reaction::Owns, gate::Event::Own { from, .. }) => {
+                // With whatever the zone's store holds, and the window that goes with it.
+                if from == StartFrom::Store {
+                    self.inherit(turn);
+                }
+                self.given = true;
+                self.mirror(turn);
+            }
             (Reaction::Dropped, _) => {
                 self.store = Store::default();
                 self.window = DedupWindow::default();

@@ -3,7 +3,7 @@
 
 use homing_wire::Epoch;
 
-use crate::scenario::CLIENTS_MAX;
+use crate::scenario::{CLIENTS_MAX, ZONES_MAX};
 
 /// A set of writes: one word of bits per client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,12 @@ pub enum Law {
     GrantKept,
     /// A request was held for too long.
     HoldBounded,
+    /// An edge knows an epoch that nobody issued.
+    NoInventedEpoch,
+    /// A write is missing that a replica had, and the replica's zone had not died.
+    ReplicaKept,
+    /// A life may act that was struck off.
+    StruckActs,
     /// Nothing went wrong any more, and still the session is not served.
     ServedInTheEnd,
 }
@@ -78,6 +84,16 @@ pub(crate) struct Ledger {
     top: Epoch,
     /// Whether a gate that may have held the session has died since it was last given to one.
     bereaved: bool,
+    /// The last life of each zone's gate that was struck off.
+    struck: [u64; ZONES_MAX],
+    /// The last life of each zone's gate that died, or was held for dead.
+    dead: [u64; ZONES_MAX],
+    /// The zone and life that control turns to if the owner's zone dies.
+    heir: Option<(usize, u64)>,
+    /// Writes that it has.
+    replicated: Writes,
+    /// Acknowledged writes that died.
+    pub(crate) acked_lost: u64,
     /// Executions that repeated one that was lost or forgotten.
     pub(crate) doubled_by_crash: u64,
     /// The first law broken.
@@ -117,6 +133,45 @@ impl Ledger {
         self.bereaved = true;
     }
 
+    /// A life died, or is held for dead; a replica that it kept protects nothing any more.
+    pub(crate) fn dies(&mut self, zone: usize, life: u64) {
+        self.dead[zone] = self.dead[zone].max(life);
+        if self.heir.is_some_and(|(heir, life)| life <= self.dead[heir]) {
+            self.replicated = Writes::default();
+        }
+    }
+
+    /// Control turns to this zone and life from now on.
+    pub(crate) fn names_heir(&mut self, zone: usize, life: u64) {
+        self.heir = Some((zone, life));
+        self.dies(zone, 0);
+    }
+
+    /// The owner knows the heir to have these writes.
+    pub(crate) fn replicates(&mut self, keeper: (usize, u64), writes: Writes) {
+        if self.heir == Some(keeper) && keeper.1 > self.dead[keeper.0] {
+            self.replicated.join(writes);
+        }
+    }
+
+    /// The zone and life that control turns to, while it is not known to be dead.
+    pub(crate) fn heir(&self) -> Option<(usize, u64)> {
+        self.heir.filter(|(zone, life)| *life > self.dead[*zone])
+    }
+
+    /// The heir has these writes, and must have all that is replicated.
+    pub(crate) fn heir_has(&mut self, writes: Writes) {
+        let missing = self.replicated.without(writes);
+        self.demand(missing.count() == 0, Law::ReplicaKept);
+    }
+
+    /// An answer goes out that must have a replica behind it, if the replica has not died unknown
+    /// to the owner.
+    pub(crate) fn answers(&mut self, client: usize, seq: u8) {
+        let heir_died = self.heir.is_some_and(|(zone, life)| life <= self.dead[zone]);
+        self.demand(heir_died || self.replicated.has(client, seq), Law::ReplicaKept);
+    }
+
     /// A process died with its dedup windows.
     pub(crate) fn forgets(&mut self) {
         self.forgotten = self.executed;
@@ -135,6 +190,9 @@ impl Ledger {
         let missing = self.executed.without(state).without(self.lost);
         if missing.count() > 0 {
             self.demand(self.bereaved, Law::NothingLost);
+            let kept = missing.count() - missing.without(self.replicated).count();
+            self.demand(kept == 0, Law::ReplicaKept);
+            self.acked_lost += missing.count() - missing.without(self.acked).count();
             self.lost.join(missing);
             self.bereaved = false;
         }
@@ -151,9 +209,24 @@ impl Ledger {
         self.demand(count <= 1, Law::OneExecutor);
     }
 
+    /// Control has declared a life over.
+    pub(crate) fn strikes(&mut self, zone: usize, life: u64) {
+        self.struck[zone] = self.struck[zone].max(life);
+    }
+
+    /// A life may act, or may not.
+    pub(crate) fn may_act(&mut self, zone: usize, life: u64, leased: bool) {
+        self.demand(!leased || life > self.struck[zone], Law::StruckActs);
+    }
+
     /// A gate's epoch against the record's.
     pub(crate) fn not_ahead(&mut self, gate: Epoch, record: Epoch) {
         self.demand(gate.0 <= record.0 + 1, Law::EpochsRise);
+    }
+
+    /// An edge's epoch against the record's.
+    pub(crate) fn issued(&mut self, edge: Epoch, record: Epoch) {
+        self.demand(edge.0 <= record.0 + 1, Law::NoInventedEpoch);
     }
 
     /// A request was let go after so long a hold.

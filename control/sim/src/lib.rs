@@ -7,6 +7,7 @@ mod control;
 mod edge;
 pub mod faults;
 mod gate;
+mod host;
 mod laws;
 mod link;
 pub mod model;

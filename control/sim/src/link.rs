@@ -3,7 +3,7 @@
 
 use crate::{
     clock::Dice,
-    scenario::{LATE_MS, Scenario, Shape},
+    scenario::{Scenario, Shape},
 };
 
 /// Someone with an address.
@@ -20,16 +20,16 @@ pub(crate) enum Party {
 /// The state of the network.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Network {
-    /// Who cannot reach whom, and until when.
+    /// Pairs that cannot reach each other, and until when.
     cuts: Vec<(Party, Party, u64)>,
     /// Whether messages are lost and repeated no more.
     calm: bool,
 }
 
 impl Network {
-    /// Lets nothing from one party reach the other.
-    pub(crate) fn cut(&mut self, from: Party, to: Party, until_ms: u64) {
-        self.cuts.push((from, to, until_ms));
+    /// Cuts two parties off from each other.
+    pub(crate) fn cut(&mut self, one: Party, other: Party, until_ms: u64) {
+        self.cuts.push((one, other, until_ms));
     }
 
     /// Ends every partition and all loss.
@@ -48,18 +48,10 @@ impl Network {
         now_ms: u64,
     ) -> [Option<u64>; 2] {
         let (soonest, latest) = scenario.delay_ms;
-        // A request ends with its connection: one that outlived 64 others would also outlive its
-        // place in the dedup window, which promises no more than that.
-        let of_edge = matches!((from, to), (Party::Edge(_), _) | (_, Party::Edge(_)));
-        let may_be_late = !self.calm && !of_edge && scenario.late > 0;
-        let mut arrival = || {
-            let late = may_be_late && dice.chance(scenario.late);
-            now_ms + dice.between(soonest, if late { LATE_MS } else { latest })
-        };
-        let cut = self
-            .cuts
-            .iter()
-            .any(|&(one, other, until_ms)| now_ms < until_ms && (one, other) == (from, to));
+        let mut arrival = || now_ms + dice.between(soonest, latest);
+        let cut = self.cuts.iter().any(|&(one, other, until_ms)| {
+            now_ms < until_ms && ((one, other) == (from, to) || (other, one) == (from, to))
+        });
         if cut {
             return [None, None];
         }

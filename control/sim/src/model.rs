@@ -13,6 +13,8 @@ mod letters;
 mod search;
 mod state;
 mod steps;
+mod terms;
+mod visited;
 
 pub use search::{Report, check};
 pub use state::Law;
@@ -24,9 +26,10 @@ pub struct Scope {
     pub handoffs: u8,
     /// Crashes and lease losses, at any point, of either gate.
     pub faults: u8,
-    /// Clients that stay away, of the two: each doubles and redoubles the states.
-    pub absent: u8,
-    /// A defect that the check must find.
+    /// Times another control takes over, at any point. The one before goes on with the record it
+    /// had, but cannot store another.
+    pub successions: u8,
+    /// A defect that the check must find, but for the one that says otherwise.
     pub mutant: Option<Mutant>,
 }
 
@@ -45,16 +48,23 @@ pub enum Mutant {
     LeaseIgnored,
     /// The authority declares a gate dead that may still execute.
     DeadWithoutProof,
+    /// A control that was replaced goes on as if what it decides were stored.
+    StoreUnfenced,
+    /// Gates obey a control that was replaced. The one that the check need not find: what such a
+    /// control may still say is old, and everything old is harmless by its numbers.
+    TermsForgotten,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::GrantNotBound,
         Self::FenceForgotten,
         Self::ReclaimUnfenced,
         Self::DedupForgotten,
         Self::LeaseIgnored,
         Self::DeadWithoutProof,
+        Self::StoreUnfenced,
+        Self::TermsForgotten,
     ];
 }

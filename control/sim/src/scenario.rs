@@ -2,7 +2,11 @@
 //! All times are scaled down about twenty-fold against production, so that a run of a few virtual
 //! seconds sees many handoffs, leases and recoveries.
 
-use homing_session::handoff::{authority::Patience, source::SourceLimits};
+use homing_session::{
+    handoff::{authority::Patience, source::SourceLimits},
+    lease::RENEW_MS as RENEW_MS_OF_MACHINES,
+    replica::Tier,
+};
 use homing_wire::CutLimits;
 
 use crate::clock::Dice;
@@ -22,10 +26,6 @@ pub enum Shape {
 pub enum Mutant {
     /// Gates execute whatever their lease says.
     LeaseIgnored,
-    /// Gates count their lease from when it is granted, not from when they asked.
-    LeaseFromArrival,
-    /// A control that starts does not know which lives its forerunner declared dead.
-    DeadForgotten,
     /// The dedup window does not travel with the cut.
     WindowLeftBehind,
     /// The cut carries no last delta.
@@ -38,20 +38,42 @@ pub enum Mutant {
     NotDrained,
     /// Nobody lets held requests go in time.
     HoldUnbounded,
+    /// A gate counts its lease from when the answer came.
+    LeaseFromAnswer,
+    /// A control that starts takes every lease to be over.
+    NothingInherited,
+    /// A life that was struck off goes on when control is back.
+    StruckForgotten,
+    /// The target executes what it should hold until the grant is there.
+    StagedExecutes,
+    /// An owner takes its replica for good before control knows of it.
+    HeirUnknown,
+    /// A repeated request is answered before the replica has its first execution.
+    WindowUnreplicated,
+    /// Control takes a late word on the heir for the last.
+    HeirOutdated,
+    /// Control forgets in a crash who the heir is.
+    HeirForgotten,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::LeaseIgnored,
-        Self::LeaseFromArrival,
-        Self::DeadForgotten,
         Self::WindowLeftBehind,
         Self::DeltaLeftBehind,
         Self::SentBeforeStored,
         Self::PromiseForgotten,
         Self::NotDrained,
         Self::HoldUnbounded,
+        Self::LeaseFromAnswer,
+        Self::NothingInherited,
+        Self::StruckForgotten,
+        Self::StagedExecutes,
+        Self::HeirUnknown,
+        Self::WindowUnreplicated,
+        Self::HeirOutdated,
+        Self::HeirForgotten,
     ];
 }
 
@@ -76,14 +98,18 @@ pub struct Scenario {
     pub loss: u64,
     /// See `loss`.
     pub repeat: u64,
-    /// Messages that are late, by more than a lease at worst, in a thousand.
-    pub late: u64,
     /// Crashes that may happen.
     pub crashes: u32,
     /// Partitions that happen.
     pub partitions: u32,
+    /// Controls that another takes over from, with words of theirs still on their way.
+    pub successions: u32,
+    /// Gates that stand still for a while, their clocks running.
+    pub pauses: u32,
     /// Exports and imports that fail, in a thousand.
     pub copy_failures: u64,
+    /// What the death of a zone may cost.
+    pub tier: Tier,
     /// Longest freeze.
     pub freeze_ms: u64,
     /// Longest time a request waits out a freeze.
@@ -94,18 +120,18 @@ pub struct Scenario {
     pub mutant: Option<Mutant>,
 }
 
-/// How long a lease lasts from the time its renewal was sent.
-pub(crate) const LEASE_MS: u32 = 400;
+/// One of the world's milliseconds stands for this many of a machine's.
+pub(crate) const SCALE: u64 = 20;
+/// How long a lease lasts, in the machines' milliseconds.
+pub(crate) const LEASE_MS: u32 = 8_000;
 /// How often it is renewed.
-pub(crate) const RENEW_MS: u64 = 80;
-/// What the authority waits beyond lease and drift: the longest execution, and a clock's tick.
-pub(crate) const MARGIN_MS: u64 = EXECUTION_MS + 2;
-/// Longest execution of one request; it may go on when the lease has ended.
+pub(crate) const RENEW_MS: u64 = RENEW_MS_OF_MACHINES / SCALE;
+/// Longest execution of one request: within what control waits beyond a lease.
 pub(crate) const EXECUTION_MS: u64 = 15;
-/// Longest delay of a message that is late.
-pub(crate) const LATE_MS: u64 = 500;
 /// Writes one client can make: its numbers are bits of one word.
 pub(crate) const WRITES_MAX: u8 = 64;
+/// Most zones.
+pub(crate) const ZONES_MAX: usize = 3;
 /// Most clients.
 pub(crate) const CLIENTS_MAX: usize = 4;
 
@@ -127,10 +153,17 @@ impl Scenario {
             delay_ms: (0, slowest),
             loss: if quiet_network { 0 } else { dice.between(0, 150) },
             repeat: if quiet_network { 0 } else { dice.between(0, 150) },
-            late: if quiet_network { 0 } else { dice.between(0, 40) },
             crashes: dice.between(0, 3) as u32,
             partitions: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
+            pauses: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
+            successions: if shape == Shape::Solo { 0 } else { dice.between(0, 2) as u32 },
             copy_failures: if dice.chance(300) { dice.between(10, 200) } else { 0 },
+            tier: match dice.between(0, 2) {
+                _ if shape == Shape::Solo => Tier::T0,
+                0 => Tier::T0,
+                1 => Tier::T1,
+                _ => Tier::T2,
+            },
             freeze_ms: dice.between(8, 30),
             hold_ms: dice.between(30, 150),
             think_ms: dice.between(5, 60),

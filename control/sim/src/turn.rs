@@ -19,9 +19,21 @@ use crate::{
 pub(crate) enum Packet {
     /// A message of the handoff, with the bytes that travel with it.
     Handoff { from: Party, message: Message, cargo: Option<Cargo> },
+    /// A control's word to a gate.
+    Order { term: u64, message: Message },
+    /// A control's first word to a gate.
+    Term { term: u64 },
+    /// The owner's state at that epoch, from a version on, for its replica.
+    Delta { from: usize, epoch: Epoch, since: u64, cargo: Cargo },
+    /// The zone and life that keeps the replica has that much of it.
+    Kept { epoch: Epoch, keeper: (usize, u64), version: u64 },
+    /// An owner names its heir; zones and lives.
+    Heir { owner: (usize, u64), epoch: Epoch, seq: u64, heir: (usize, u64) },
+    /// Control has stored it.
+    HeirKnown { life: u64, epoch: Epoch, seq: u64 },
     /// A gate wants its lease renewed.
     Renew { zone: usize, life: u64, former: u64, seq: u64 },
-    /// It is, for so long from when the gate asked.
+    /// It is, for so long from when that renewal was sent.
     Lease { life: u64, seq: u64, term: u64, ms: u32 },
     /// It is not, and never will be.
     DeclaredDead { life: u64 },
@@ -63,6 +75,12 @@ pub(crate) enum Event {
     Restart(Party),
     /// The network breaks somewhere.
     Partition,
+    /// Another control takes over.
+    Succession,
+    /// A gate stands still.
+    Pause,
+    /// The gate of a zone goes on, if it still stands still since then.
+    Resume { zone: usize, since_ms: u64 },
     /// Nothing goes wrong from here on.
     Calm,
 }

@@ -2,15 +2,16 @@
 //! laws after each.
 
 use homing_session::gate::{Ownership, Tenure, Verdict};
-use homing_session::{handoff::record::Pending, lease::DRIFT_PERCENT};
+use homing_session::handoff::record::Pending;
 use homing_wire::Epoch;
 
 use crate::{
-    clock::{Clock, Dice, LocalClock},
+    clock::{Clock, Dice},
     control::Control,
     edge::Edge,
     faults::Faults,
-    gate::{Gate, Request, Timer},
+    gate::{Gate, Request, Seat, Timer},
+    host::HostClock,
     laws::{Law, Ledger},
     link::{Network, Party},
     scenario::{Scenario, Shape},
@@ -48,6 +49,9 @@ struct World {
     control: Control,
     users: Vec<User>,
     calm: bool,
+    /// Since when each zone's gate stands still, if it does, and what comes to it meanwhile.
+    paused: Vec<Option<u64>>,
+    deferred: Vec<Vec<Event>>,
     later: Vec<(u64, Event)>,
     at_once: Vec<Event>,
     lines: Option<Vec<String>>,
@@ -96,6 +100,7 @@ pub(crate) fn run(scenario: Scenario, traced: bool) -> Outcome {
     tally.crashes = world.faults.at;
     tally.lost_with_gate = world.ledger.counts().1;
     tally.doubled_by_crash = world.ledger.doubled_by_crash;
+    tally.acked_lost[world.scenario.tier as usize] = world.ledger.acked_lost;
     Outcome {
         tally,
         broken: world.ledger.broken.map(|law| (law, at_ms)),
@@ -111,11 +116,8 @@ impl World {
             .map(|zone| {
                 let home = zone == 0;
                 let owner = Ownership::owner(Epoch::FIRST);
-                let clock = LocalClock::any(&mut dice, DRIFT_PERCENT);
                 let ownership = if home { owner } else { Ownership::away() };
-                let mut gate = Gate::new(zone, ownership, clock);
-                gate.begin_leased();
-                gate
+                Gate::new(zone, ownership, Seat::new(HostClock::any(&mut dice)))
             })
             .collect();
         let mut parties = vec![Party::Control];
@@ -133,13 +135,21 @@ impl World {
         for _ in 0..scenario.partitions {
             clock.at(dice.between(0, scenario.calm_ms), Event::Partition);
         }
+        for _ in 0..scenario.successions {
+            clock.at(dice.between(0, scenario.calm_ms), Event::Succession);
+        }
+        for _ in 0..scenario.pauses {
+            clock.at(dice.between(0, scenario.calm_ms), Event::Pause);
+        }
         clock.at(20, Event::ControlRound);
         clock.at(dice.between(5, 100), Event::Plan);
         clock.at(scenario.calm_ms, Event::Calm);
         Self {
             faults: Faults::new(scenario.crashes, scenario.copy_failures, parties),
             edges: (0..scenario.edges).map(Edge::new).collect(),
-            control: Control::new(&scenario),
+            control: Control::new(&scenario, HostClock::any(&mut dice)),
+            paused: vec![None; scenario.zones],
+            deferred: vec![Vec::new(); scenario.zones],
             users: vec![User::new(); scenario.clients],
             network: Network::default(),
             ledger: Ledger::default(),
@@ -171,6 +181,7 @@ impl World {
     }
 
     fn dispatch(&mut self, event: Event) {
+        let Some(event) = self.defer(event) else { return };
         match event {
             Event::Packet { to: Party::Gate(zone), packet } => {
                 if self.gates[zone].up {
@@ -212,10 +223,21 @@ impl World {
             }
             Event::Restart(party) => self.restart(party),
             Event::Partition => self.partition(),
+            Event::Pause => self.pause(),
+            Event::Succession => {
+                if self.control.up && !self.calm {
+                    self.control.crash(&turn!(self));
+                    self.control.restart(&mut turn!(self));
+                }
+            }
+            Event::Resume { zone, since_ms } => self.resume(zone, since_ms),
             Event::Calm => {
                 self.calm = true;
                 self.faults.calm();
                 self.network.calm();
+                for zone in 0..self.gates.len() {
+                    self.resume(zone, self.paused[zone].unwrap_or_default());
+                }
                 for client in 0..self.users.len() {
                     self.users[client].finish();
                     self.try_in(client, 1);
@@ -248,7 +270,8 @@ impl World {
         let Some(seq) = self.users[client].next_write(attempt) else { return };
         let edge = self.dice.index(self.edges.len());
         if self.edges[edge].up {
-            let request = Request { client, seq, edge, hops: 0 };
+            let sent_ms = self.clock.now_ms();
+            let request = Request { client, seq, edge, told: Epoch(0), sent_ms, hops: 0 };
             self.edges[edge].send(request, &mut turn!(self));
         }
         self.try_in(client, ANSWER_MS);
@@ -266,16 +289,57 @@ impl World {
             other => Party::Gate(other),
         };
         let until_ms = self.clock.now_ms() + self.dice.between(50, 900);
-        let gate = Party::Gate(zone);
-        let directions = match self.dice.between(0, 2) {
-            0 => vec![(gate, other)],
-            1 => vec![(other, gate)],
-            _ => vec![(gate, other), (other, gate)],
-        };
-        for (from, to) in directions {
-            self.network.cut(from, to, until_ms);
-            turn!(self).trace(|| format!("nothing from {from:?} reaches {to:?} till {until_ms}"));
+        self.network.cut(Party::Gate(zone), other, until_ms);
+        turn!(self).trace(|| format!("gate {zone} and {other:?} part until {until_ms} ms"));
+    }
+
+    /// A gate stands still for longer or shorter than its lease. Its clock and its app go on.
+    fn pause(&mut self) {
+        let zone = self.dice.index(self.gates.len());
+        let for_ms = self.dice.between(20, 1_000);
+        if self.calm || !self.gates[zone].up || self.paused[zone].is_some() {
+            return;
         }
+        let since_ms = self.clock.now_ms();
+        self.tally.pauses += 1;
+        self.paused[zone] = Some(since_ms);
+        self.later.push((since_ms + for_ms, Event::Resume { zone, since_ms }));
+        turn!(self).trace(|| format!("gate {zone} stands still"));
+    }
+
+    fn resume(&mut self, zone: usize, since_ms: u64) {
+        if self.paused[zone] != Some(since_ms) {
+            return;
+        }
+        self.paused[zone] = None;
+        let now_ms = self.clock.now_ms();
+        let turn = turn!(self);
+        let leased = self.gates[zone].leased(&turn);
+        turn.tally.long_pauses += u64::from(!leased);
+        self.gates[zone].resumed_ms = Some(now_ms);
+        self.at_once.append(&mut self.deferred[zone]);
+        turn!(self).trace(|| format!("gate {zone} goes on"));
+    }
+
+    /// Keeps for later what comes to a gate that stands still.
+    fn defer(&mut self, event: Event) -> Option<Event> {
+        let (Event::Packet { to: Party::Gate(zone), .. } | Event::Gate { zone, .. }) = event else {
+            return Some(event);
+        };
+        if self.paused[zone].is_none() {
+            return Some(event);
+        }
+        let event = match event {
+            Event::Gate { zone, life, timer: Timer::Executed(request, epoch) } => {
+                if self.gates[zone].life == life {
+                    self.gates[zone].execute(request, &mut turn!(self));
+                }
+                Event::Gate { zone, life, timer: Timer::Answered(request, epoch) }
+            }
+            event => event,
+        };
+        self.deferred[zone].push(event);
+        None
     }
 
     fn crash(&mut self, party: Party) {
@@ -286,6 +350,8 @@ impl World {
         }
         for zone in 0..self.gates.len() {
             if self.gates[zone].up && (everyone || party == Party::Gate(zone)) {
+                self.paused[zone] = None;
+                self.deferred[zone].clear();
                 self.gates[zone].crash(&mut turn!(self));
             }
         }
@@ -322,7 +388,13 @@ impl World {
         let turn = turn!(self);
         let mut executors = Vec::new();
         for gate in self.gates.iter_mut().filter(|gate| gate.up) {
-            let verdict = gate.ownership.admit(gate.leased(&turn));
+            let leased = gate.leased(&turn);
+            turn.ledger.may_act(
+                gate.zone,
+                gate.life,
+                leased && turn.scenario.shape == Shape::Fleet,
+            );
+            let verdict = gate.ownership.admit(leased);
             if matches!(verdict, Verdict::Execute { .. }) {
                 if std::mem::take(&mut gate.given) {
                     turn.ledger.given(gate.store.writes());
@@ -331,9 +403,17 @@ impl World {
             }
         }
         turn.ledger.after_step(executors.into_iter());
+        if let Some((zone, life)) = self.ledger.heir()
+            && let Some(kept) = self.gates[zone].replica(life)
+        {
+            self.ledger.heir_has(kept);
+        }
         let record = self.control.record().epoch;
         for gate in &self.gates {
             self.ledger.not_ahead(gate.ownership.epoch(), record);
+        }
+        for edge in &self.edges {
+            self.ledger.issued(edge.home.1, record);
         }
     }
 

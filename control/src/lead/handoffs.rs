@@ -490,5 +490,5 @@ impl Held {
 }
 
 fn view(lives: &[Option<Incarnation>]) -> Lives<'_> {
-    Lives { by_zone: lives, heir: None }
+    Lives { by_zone: lives, heir: None, ephemeral: false }
 }

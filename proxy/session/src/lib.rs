@@ -16,6 +16,7 @@ pub mod mint;
 pub mod pace;
 pub mod placement;
 pub mod rendezvous;
+pub mod replica;
 pub mod roster;
 pub mod route;
 mod spread;

@@ -37,16 +37,25 @@ impl Store {
         self.writes.add(client, seq);
     }
 
-    fn version(&self) -> u64 {
+    /// The writes of the first so many versions.
+    pub(super) fn writes_through(&self, version: u64) -> Writes {
+        let mut writes = Writes::default();
+        for &(client, seq) in self.log.iter().take(version as usize) {
+            writes.add(usize::from(client), seq);
+        }
+        writes
+    }
+
+    pub(super) fn version(&self) -> u64 {
         self.log.len() as u64
     }
 
-    fn since(&self, version: u64) -> Vec<(u8, u8)> {
+    pub(super) fn since(&self, version: u64) -> Vec<(u8, u8)> {
         self.log[(version as usize).min(self.log.len())..].to_vec()
     }
 
     /// Goes back to a version and on from there.
-    fn apply(&mut self, since: u64, delta: &[(u8, u8)]) {
+    pub(super) fn apply(&mut self, since: u64, delta: &[(u8, u8)]) {
         self.log.truncate(since as usize);
         let mut all = std::mem::take(&mut self.log);
         all.extend_from_slice(delta);
@@ -60,9 +69,9 @@ impl Store {
 /// The bytes that travel with a message.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cargo {
-    copy: Copied,
-    delta: Vec<(u8, u8)>,
-    window: Vec<u8>,
+    pub(super) copy: Copied,
+    pub(super) delta: Vec<(u8, u8)>,
+    pub(super) window: Vec<u8>,
 }
 
 impl Gate {

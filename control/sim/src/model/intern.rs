@@ -7,19 +7,19 @@ use std::{
     hash::{BuildHasherDefault, Hash, Hasher},
 };
 
-/// A map with the model's hash.
-pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
+/// The model's hash.
+pub(super) type Spread = BuildHasherDefault<Mix>;
 
 /// Values and their numbers, in the order of first sight.
 #[derive(Debug)]
 pub(super) struct Interner<T> {
     values: Vec<T>,
-    numbers: Map<T, u16>,
+    numbers: HashMap<T, u16, Spread>,
 }
 
 impl<T: Clone + Eq + Hash> Interner<T> {
     pub(super) fn new() -> Self {
-        Self { values: Vec::new(), numbers: Map::default() }
+        Self { values: Vec::new(), numbers: HashMap::default() }
     }
 
     pub(super) fn number(&mut self, value: T) -> u16 {

@@ -9,8 +9,10 @@ use super::intern::Interner;
 /// Something in the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Letter {
-    /// To a gate; a grant carries the session's state with it.
+    /// From a gate to a gate; a grant carries the session's state with it.
     ToGate { zone: usize, message: Message, state: u8 },
+    /// From a control of that term to a gate.
+    Order { zone: usize, term: u8, message: Message },
     /// To the authority.
     ToAuthority(Message),
     /// A client's only write, to a gate.

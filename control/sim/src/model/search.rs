@@ -4,9 +4,9 @@
 
 use super::{
     Scope,
-    intern::Map,
     state::{Law, State, Values},
     steps::Stepper,
+    visited::Visited,
 };
 
 /// What a check found.
@@ -38,11 +38,9 @@ struct Parent {
 #[must_use]
 pub fn check(scope: Scope) -> Report {
     let mut values = Values::new();
-    let first = State::first(&mut values, scope.absent);
-    let mut states = vec![first];
+    let first = State::first(&mut values);
+    let mut states = Visited::from(first);
     let mut parents = vec![Parent { state: 0, name: "", zone: 0 }];
-    let mut numbers: Map<State, u32> = Map::default();
-    numbers.insert(first, 0);
     // Where the steps of each state that are no faults lead; faults need not happen.
     let mut edges = Edges::default();
     let mut steps_taken = 0;
@@ -50,15 +48,14 @@ pub fn check(scope: Scope) -> Report {
     let mut stepper = Stepper { scope, values: &mut values, steps: Vec::new() };
     let mut broken = None;
     'search: while at < states.len() {
-        let state = states[at];
+        let state = *states.state(at);
         stepper.all(&state);
         for step in stepper.steps.drain(..) {
             steps_taken += 1;
-            let number = *numbers.entry(step.to).or_insert_with(|| {
-                states.push(step.to);
+            let (number, is_new) = states.number(step.to);
+            if is_new {
                 parents.push(Parent { state: at as u32, name: step.name, zone: step.zone as u8 });
-                states.len() as u32 - 1
-            });
+            }
             if !step.fault {
                 edges.to.push(number);
             }
@@ -77,7 +74,7 @@ pub fn check(scope: Scope) -> Report {
         at += 1;
     }
     let good: Vec<u32> = (0..states.len() as u32)
-        .filter(|&number| states[number as usize].is_good(&values))
+        .filter(|&number| states.state(number as usize).is_good(&values))
         .collect();
     let stuck = if broken.is_some() { None } else { edges.first_not_leading_to(&good) };
     Report {

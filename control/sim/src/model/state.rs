@@ -47,6 +47,10 @@ pub(super) struct State {
     pub(super) top: u8,
     pub(super) handoffs: u8,
     pub(super) faults: u8,
+    /// Of the control that leads, from 0.
+    pub(super) term: u8,
+    /// The record of the control before it, as that one takes it to be.
+    pub(super) deposed: Option<u16>,
     /// A gate died or was declared dead with state that no other has: writes may be missing.
     pub(super) lossy: bool,
 }
@@ -58,6 +62,8 @@ pub(super) struct Gate {
     pub(super) life: u8,
     pub(super) up: bool,
     pub(super) lease: bool,
+    /// The highest term of which this life has heard.
+    pub(super) term: u8,
     /// One bit per client's write: the session's state and its dedup window in one.
     pub(super) writes: u8,
 }
@@ -69,7 +75,6 @@ pub(super) struct Client {
     pub(super) epoch: u8,
     pub(super) executed: u8,
     pub(super) acked: bool,
-    pub(super) absent: bool,
 }
 
 /// The values behind the numbers.
@@ -88,23 +93,23 @@ impl Values {
 
 impl State {
     /// The session lives in zone 0, everyone knows it, nothing was written.
-    pub(super) fn first(values: &mut Values, absent: u8) -> Self {
+    pub(super) fn first(values: &mut Values) -> Self {
         let record = Record::settled(ZoneId(0), Incarnation(1), Epoch::FIRST);
-        let gate = |ownership| Gate { ownership, life: 1, up: true, lease: true, writes: 0 };
+        let gate =
+            |ownership| Gate { ownership, life: 1, up: true, lease: true, term: 0, writes: 0 };
         let home = values.ownerships.number(Ownership::owner(Epoch::FIRST));
         let away = values.ownerships.number(Ownership::away());
         Self {
             net: Net::default(),
             record: values.records.number(record),
             gates: [gate(home), gate(away)],
-            clients: std::array::from_fn(|client| {
-                let absent = client + usize::from(absent) >= CLIENTS;
-                Client { zone: 0, epoch: 1, executed: 0, acked: false, absent }
-            }),
+            clients: [Client { zone: 0, epoch: 1, executed: 0, acked: false }; CLIENTS],
             live: [1; ZONES],
             top: 0,
             handoffs: 0,
             faults: 0,
+            term: 0,
+            deposed: None,
             lossy: false,
         }
     }
@@ -112,10 +117,9 @@ impl State {
     /// What the authority knows of lives, for as long as `with` runs.
     pub(super) fn with_lives<T>(&self, with: impl FnOnce(Lives<'_>) -> T) -> T {
         let live = self.live.map(|life| (life > 0).then_some(Incarnation(u64::from(life))));
-        // Every zone has a replica, if only an empty one: a dead zone's session is served
-        // elsewhere.
+        // Every zone has a replica, if only an empty one: a dead zone's session goes elsewhere.
         let heir = live.iter().position(Option::is_some).map(|zone| ZoneId(zone as u8));
-        with(Lives { by_zone: &live, heir })
+        with(Lives { by_zone: &live, heir, ephemeral: false })
     }
 
     /// The epoch at which the gate can execute now.
@@ -179,6 +183,6 @@ impl State {
             && u64::from(gate.life) == record.incarnation.0
             && ownership.tenure() == Tenure::Owner
             && ownership.epoch() == record.epoch
-            && self.clients.iter().all(|client| client.acked || client.absent)
+            && self.clients.iter().all(|client| client.acked)
     }
 }

@@ -40,6 +40,7 @@ impl Stepper<'_> {
     pub(super) fn all(&mut self, state: &State) {
         self.steps.clear();
         self.authority(state);
+        self.deposed(state);
         for zone in 0..ZONES {
             self.lives(state, zone);
         }
@@ -54,11 +55,11 @@ impl Stepper<'_> {
         move |gate| gate.lease || scope.mutant == Some(Mutant::LeaseIgnored)
     }
 
-    fn has(&self, mutant: Mutant) -> bool {
+    pub(super) fn has(&self, mutant: Mutant) -> bool {
         self.scope.mutant == Some(mutant)
     }
 
-    fn push(&mut self, from: &State, to: State, name: &'static str, zone: usize) {
+    pub(super) fn push(&mut self, from: &State, to: State, name: &'static str, zone: usize) {
         if to != *from {
             self.steps.push(Step { to, name, zone, fault: false, breaks: None });
         }
@@ -92,12 +93,24 @@ impl Stepper<'_> {
     }
 
     /// Gives the record an event and sends what it decides to say.
-    fn decide(&mut self, state: &State, event: record::Event) -> Option<State> {
+    pub(super) fn decide(&mut self, state: &State, event: record::Event) -> Option<State> {
         let before = *self.values.records.value(state.record);
-        let Decision { record, send, ended } =
-            state.with_lives(|lives| before.next(event, lives)).ok()?;
+        let decision = state.with_lives(|lives| before.next(event, lives)).ok()?;
         let mut to = *state;
-        to.record = self.values.records.number(record);
+        to.record = self.values.records.number(decision.record);
+        self.send_decided(&mut to, before, decision, state.term);
+        Some(to)
+    }
+
+    /// Sends what a control of that term has decided to say.
+    pub(super) fn send_decided(
+        &mut self,
+        to: &mut State,
+        before: record::Record,
+        decision: Decision,
+        term: u8,
+    ) {
+        let Decision { record, send, ended } = decision;
         if let (Pending::Handoff { to: zone, to_incarnation, epoch }, Pending::Settled) =
             (record.pending, before.pending)
         {
@@ -112,16 +125,20 @@ impl Stepper<'_> {
                 reason: MoveReason::Operator,
                 cut: Cut::Now,
             });
-            self.post(&mut to, record.owner, prepare);
+            self.order(to, record.owner, term, prepare);
         }
         if let Some((zone, message)) = send {
-            self.post(&mut to, zone, message);
+            self.order(to, zone, term, message);
         }
         if let Some(Ended::Committed { former }) = ended {
             let release = Message::Release { to: record.owner, epoch: record.epoch };
-            self.post(&mut to, former, release);
+            self.order(to, former, term, release);
         }
-        Some(to)
+    }
+
+    fn order(&mut self, state: &mut State, zone: ZoneId, term: u8, message: Message) {
+        let letter = Letter::Order { zone: zone.index(), term, message };
+        state.net.send(&mut self.values.letters, letter);
     }
 
     fn post(&mut self, state: &mut State, zone: ZoneId, message: Message) {
@@ -164,6 +181,7 @@ impl Stepper<'_> {
             if gate.lease {
                 let mut to = *state;
                 to.gates[zone].lease = false;
+                to.faults += 1;
                 self.fault(to, "lease lapses", zone);
             }
             if gate.up {
@@ -172,13 +190,13 @@ impl Stepper<'_> {
                 to.lossy |= self.values.ownerships.value(gate.ownership).retains();
                 to.gates[zone] =
                     Gate { ownership: away, up: false, lease: false, writes: 0, ..gate };
+                to.faults += 1;
                 self.fault(to, "gate crashes", zone);
             }
         }
     }
 
-    fn fault(&mut self, mut to: State, name: &'static str, zone: usize) {
-        to.faults += 1;
+    pub(super) fn fault(&mut self, to: State, name: &'static str, zone: usize) {
         self.steps.push(Step { to, name, zone, fault: true, breaks: None });
     }
 
@@ -190,7 +208,7 @@ impl Stepper<'_> {
             Err(_) => Ownership::away(),
         };
         let ownership = self.values.ownerships.number(after);
-        Gate { ownership, life: gate.life + 1, up: true, lease: true, writes: 0 }
+        Gate { ownership, life: gate.life + 1, up: true, lease: true, term: 0, writes: 0 }
     }
 
     // Letters.
@@ -202,19 +220,9 @@ impl Stepper<'_> {
                     self.at_gate(state, zone, &message, writes);
                 }
             }
+            Letter::Order { zone, term, message } => self.ordered(state, zone, term, &message),
             Letter::ToAuthority(message) => {
-                let event = match message {
-                    Message::Activated { directive, incarnation } => {
-                        record::Event::Activated { directive, incarnation }
-                    }
-                    Message::Fenced { directive, incarnation } => {
-                        record::Event::Fenced { directive, incarnation }
-                    }
-                    Message::Owned { incarnation, epoch } => {
-                        record::Event::Owned { incarnation, epoch }
-                    }
-                    _ => return,
-                };
+                let Some(event) = word(&message) else { return };
                 if let Some(to) = self.decide(state, event) {
                     self.push(state, to, "authority hears the word of", usize::from(number) % 2);
                 }
@@ -236,7 +244,7 @@ impl Stepper<'_> {
         }
     }
 
-    fn at_gate(&mut self, state: &State, zone: usize, message: &Message, writes: u8) {
+    pub(super) fn at_gate(&mut self, state: &State, zone: usize, message: &Message, writes: u8) {
         let life = Incarnation(u64::from(state.gates[zone].life));
         let meant = |named| {
             if self.has(Mutant::GrantNotBound) { life } else { named }
@@ -357,9 +365,6 @@ impl Stepper<'_> {
         let published = !matches!(record.pending, Pending::Handoff { .. });
         for client in 0..CLIENTS {
             let known = state.clients[client];
-            if known.absent {
-                continue;
-            }
             if !known.acked {
                 let mut to = *state;
                 let letter = Letter::Request { client, zone: usize::from(known.zone) };
@@ -414,4 +419,18 @@ impl Stepper<'_> {
 /// What a gate's machine knows of its gate. Requests are one step here, so none is in flight.
 fn guard(gate: &Gate, lease_valid: bool) -> Guard {
     Guard { incarnation: Incarnation(u64::from(gate.life)), lease_valid, in_flight: 0 }
+}
+
+/// What a gate's letter is to a control's record.
+pub(super) fn word(message: &Message) -> Option<record::Event> {
+    Some(match *message {
+        Message::Activated { directive, incarnation } => {
+            record::Event::Activated { directive, incarnation }
+        }
+        Message::Fenced { directive, incarnation } => {
+            record::Event::Fenced { directive, incarnation }
+        }
+        Message::Owned { incarnation, epoch } => record::Event::Owned { incarnation, epoch },
+        _ => return None,
+    })
 }

@@ -96,6 +96,9 @@ pub struct Lives<'a> {
     pub by_zone: &'a [Option<Incarnation>],
     /// The zone that has a replica of the session and takes it if its own zone has no live gate.
     pub heir: Option<ZoneId>,
+    /// Whether the state in a zone ends with its gate's life. Then the zone's next life has
+    /// nothing, and the session waits for its heir if there is one.
+    pub ephemeral: bool,
 }
 
 impl Lives<'_> {
@@ -109,7 +112,8 @@ impl Lives<'_> {
     /// in the zone's store; else the heir, which has a replica. Nobody else: a gate is sooner back
     /// than a state that was left behind.
     fn successor(&self, last: ZoneId) -> Option<(ZoneId, Incarnation)> {
-        let mut wanted = [Some(last), self.heir].into_iter().flatten();
+        let last = Some(last).filter(|_| !self.ephemeral || self.heir.is_none());
+        let mut wanted = [last, self.heir].into_iter().flatten();
         wanted.find_map(|zone| Some((zone, self.live(zone)?)))
     }
 }

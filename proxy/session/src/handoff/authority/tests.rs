@@ -5,7 +5,7 @@ const LIVE: [Option<Incarnation>; 2] = [Some(Incarnation(1)), Some(Incarnation(1
 const PATIENCE: Patience = Patience { handoff_ms: 500, answer_ms: 100, release_ms: 300 };
 
 fn lives() -> Lives<'static> {
-    Lives { by_zone: &LIVE, heir: None }
+    Lives { by_zone: &LIVE, heir: None, ephemeral: false }
 }
 
 fn prepared() -> Authority {
@@ -117,7 +117,7 @@ fn only_a_death_that_matters_is_acted_on() {
     let mut authority = prepared();
     authority.handle(Event::LivesChanged, lives(), 10);
     assert_eq!(authority.poll(), None);
-    let without_target = Lives { by_zone: &LIVE[..1], heir: None };
+    let without_target = Lives { by_zone: &LIVE[..1], heir: None, ephemeral: false };
     authority.handle(Event::LivesChanged, without_target, 10);
     assert!(matches!(authority.poll(), Some(Action::Persist(r)) if r.epoch == Epoch(6)));
 }

@@ -16,7 +16,7 @@ fn home() -> Record {
 }
 
 fn take(record: Record, event: Event, lives: &[Option<Incarnation>]) -> Result<Decision, Rejected> {
-    record.next(event, Lives { by_zone: lives, heir: None })
+    record.next(event, Lives { by_zone: lives, heir: None, ephemeral: false })
 }
 
 fn prepared() -> Record {
@@ -72,12 +72,25 @@ fn a_dead_source_is_followed_by_its_zones_next_life_or_an_heir() {
     // Without a replica elsewhere the session waits for its zone: its state is there.
     let waits = take(prepared(), FENCED, &ONLY_B).unwrap().record;
     assert_eq!((waits.owner, waits.epoch, waits.pending), (A, Epoch(5), Pending::Settled));
-    let lives = Lives { by_zone: &ONLY_B, heir: Some(B) };
+    let lives = Lives { by_zone: &ONLY_B, heir: Some(B), ephemeral: false };
     let heir = prepared().next(FENCED, lives).unwrap().record;
     assert_eq!((heir.owner, heir.epoch, heir.pending), (B, Epoch(6), Pending::Claim { from }));
     let third = [None, Some(Incarnation(1)), Some(Incarnation(9))];
-    let lives = Lives { by_zone: &third, heir: Some(ZoneId(2)) };
+    let lives = Lives { by_zone: &third, heir: Some(ZoneId(2)), ephemeral: false };
     assert_eq!(home().next(Event::Review, lives).unwrap().record.owner, ZoneId(2));
+}
+
+#[test]
+fn where_state_ends_with_its_gate_the_heir_comes_first_and_is_waited_for() {
+    let heir = |by_zone| Lives { by_zone, heir: Some(B), ephemeral: true };
+    let both = [Some(Incarnation(2)), Some(Incarnation(1))];
+    let given = home().next(Event::Review, heir(&both)).unwrap().record;
+    assert_eq!(given.owner, B, "the next life of A has nothing");
+    let waits = home().next(Event::Review, heir(&[Some(Incarnation(2)), None])).unwrap().record;
+    assert_eq!((waits.owner, waits.pending), (A, Pending::Settled));
+    let alone = Lives { by_zone: &NEW_A, heir: None, ephemeral: true };
+    let begins = home().next(Event::Review, alone).unwrap().record;
+    assert_eq!((begins.owner, begins.incarnation), (A, Incarnation(2)));
 }
 
 #[test]
