@@ -67,6 +67,38 @@ fn what_ships_has_no_faults() {
 }
 
 #[test]
+fn what_ships_for_a_fleet_has_no_faults_once_its_keys_are_there() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/");
+    let root = tempfile::tempdir().unwrap();
+    let fleet = root.path().join("fleet");
+    std::fs::create_dir(&fleet).unwrap();
+    let zones = std::path::Path::new(shipped).join("zones.yaml");
+    std::fs::copy(zones, root.path().join("zones.yaml")).unwrap();
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(format!("{shipped}fleet")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().extension().is_some_and(|extension| extension == "yaml") {
+            let copy = fleet.join(entry.file_name());
+            std::fs::copy(entry.path(), &copy).unwrap();
+            files.push(copy.display().to_string());
+        }
+    }
+    assert_eq!(files.len(), 5, "{files:?}");
+    let certs = fleet.join("certs").display().to_string();
+    let nodes = ["control", "edge-1", "gate-paris", "gate-oregon", "gate-tokyo"];
+    let mut args = vec!["certs", certs.as_str()];
+    args.extend(nodes);
+    assert_eq!(homing(&args).code, 0);
+    for key in ["session.key", "cookie.key"] {
+        std::fs::write(fleet.join("certs").join(key), "0123456789abcdef".repeat(4)).unwrap();
+    }
+    let mut args = vec!["check"];
+    args.extend(files.iter().map(String::as_str));
+    let ran = homing(&args);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+}
+
+#[test]
 fn mistakes_on_the_command_line_have_their_codes_and_remedies() {
     assert_eq!(homing(&["frobnicate"]).code, 2);
     assert_eq!(homing(&["demo", "--zones", "9"]).code, 2);
