@@ -1,0 +1,1 @@
+//! Whether an observation of a series is unusual, judged as it arrives.
