@@ -1,12 +1,19 @@
 //! `homing backtest`: the forecasts of control over recorded data, strictly causal, written down
 //! for a scorer to judge.
 
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
 use crate::args::{BacktestArgs, BacktestTask};
 use crate::trouble::Trouble;
 
 mod anomalies;
 mod demand;
 mod places;
+mod rows;
+
+use rows::{Rows, fault};
 
 /// Forecasts a recorded data set and writes what it foretold.
 ///
@@ -18,4 +25,13 @@ pub fn run(args: &BacktestArgs) -> Result<(), Trouble> {
         BacktestTask::Nab => anomalies::run(&args.data, &args.out),
         task => places::run(task, &args.data, &args.out),
     }
+}
+
+/// The file of forecasts.
+fn create(out: &Path) -> Result<BufWriter<File>, Trouble> {
+    let file = File::create(out).map_err(|error| {
+        Trouble::failure(format!("{}: {error}", out.display()))
+            .remedy("give --out a file in a folder that you may write to")
+    })?;
+    Ok(BufWriter::new(file))
 }

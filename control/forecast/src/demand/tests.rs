@@ -1,0 +1,128 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const SHAPE: Shape = Shape { season: 24, horizon: 12 };
+
+/// A day's wave with noise from a small generator, so that runs repeat.
+fn wave(count: usize, noise: f64) -> Vec<f64> {
+    let mut seed = 7_u64;
+    (0..count)
+        .map(|t| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let even = (seed >> 33) as f64 / f64::from(1_u32 << 31) - 0.5;
+            let day = (t as f64 / 24.0 * std::f64::consts::TAU).sin();
+            100.0 + 50.0 * day + noise * even
+        })
+        .collect()
+}
+
+/// Forecasts after each observation from `from` on.
+fn run(values: &[f64], from: usize) -> Vec<Vec<Outlook>> {
+    let mut forecaster = Forecaster::new(SHAPE);
+    let mut all = Vec::new();
+    for (index, value) in values.iter().enumerate() {
+        forecaster.observe(*value);
+        if index >= from {
+            all.push(forecaster.forecast());
+        }
+    }
+    all
+}
+
+fn whole(outlooks: &[Outlook]) {
+    assert_eq!(outlooks.len(), SHAPE.horizon);
+    for outlook in outlooks {
+        let (inner, outer) = (outlook.band80, outlook.band95);
+        assert!(outer.0 <= inner.0 && inner.0 <= outlook.mean, "{outlook:?}");
+        assert!(outlook.mean <= inner.1 && inner.1 <= outer.1, "{outlook:?}");
+        assert!(outer.0.is_finite() && outer.1.is_finite(), "{outlook:?}");
+    }
+}
+
+#[test]
+fn changing_the_future_changes_no_forecast_before_it() {
+    let values = wave(600, 30.0);
+    let mut other = values.clone();
+    for value in &mut other[500..] {
+        *value *= 3.0;
+    }
+    let (first, second) = (run(&values, 100), run(&other, 100));
+    assert_eq!(first[..400], second[..400]);
+    assert_ne!(first[450], second[450]);
+}
+
+#[test]
+fn a_days_wave_is_foreseen_better_than_by_the_last_value_or_the_last_day() {
+    let values = wave(1_200, 20.0);
+    let forecasts = run(&values, 700);
+    let (mut ours, mut naive, mut seasonal) = (0.0, 0.0, 0.0);
+    for (index, outlooks) in forecasts.iter().enumerate() {
+        let at = 700 + index;
+        for (step, outlook) in outlooks.iter().enumerate() {
+            let Some(truth) = values.get(at + step + 1) else { continue };
+            ours += (truth - outlook.mean).abs();
+            naive += (truth - values[at]).abs();
+            seasonal += (truth - values[at + step + 1 - 24]).abs();
+        }
+    }
+    assert!(ours < 0.3 * naive && ours < 0.85 * seasonal, "{ours} {naive} {seasonal}");
+}
+
+#[test]
+fn bands_cover_what_they_promise() {
+    let values = wave(3_000, 60.0);
+    let forecasts = run(&values, 600);
+    let (mut inner, mut outer, mut count) = (0.0, 0.0, 0.0);
+    for (index, outlooks) in forecasts.iter().enumerate().skip(400) {
+        for (step, outlook) in outlooks.iter().enumerate() {
+            let Some(truth) = values.get(600 + index + step + 1) else { continue };
+            let within =
+                |band: (f64, f64)| f64::from(u8::from(band.0 <= *truth && *truth <= band.1));
+            inner += within(outlook.band80);
+            outer += within(outlook.band95);
+            count += 1.0;
+        }
+    }
+    assert!((0.77..=0.83).contains(&(inner / count)), "{}", inner / count);
+    assert!((0.935..=0.965).contains(&(outer / count)), "{}", outer / count);
+}
+
+#[test]
+fn bad_input_has_a_finite_answer() {
+    let mut nothing = Forecaster::new(SHAPE);
+    assert_eq!(nothing.forecast(), vec![Outlook::default(); SHAPE.horizon]);
+    let bad: [&[f64]; 6] = [
+        &[5.0],
+        &[f64::NAN],
+        &[1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 2.0],
+        &[0.0; 400],
+        &[-3.0; 400],
+        &[f64::MAX, f64::MIN, 1e300, -1e300],
+    ];
+    for values in bad {
+        let mut forecaster = Forecaster::new(SHAPE);
+        for _ in 0..3 {
+            for value in values {
+                forecaster.observe(*value);
+                whole(&forecaster.forecast());
+            }
+        }
+    }
+    let mut zeros = Forecaster::new(SHAPE);
+    (0..400).for_each(|_| zeros.observe(0.0));
+    assert!(zeros.forecast().iter().all(|outlook| outlook.mean == 0.0));
+}
+
+#[test]
+fn a_series_without_season_is_taken_as_it_is() {
+    let mut forecaster = Forecaster::new(Shape { season: 0, horizon: 0 });
+    for value in [1.0, 2.0, 3.0] {
+        forecaster.observe(value);
+    }
+    assert_eq!(forecaster.forecast().len(), 1);
+    let names: Vec<_> = forecaster.weights(0).iter().map(|(name, _)| *name).collect();
+    assert_eq!(names.len(), Expert::ALL.len() + 3);
+}
