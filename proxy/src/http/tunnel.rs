@@ -24,8 +24,9 @@ use super::{
     failure::Failure,
     outbound,
 };
-use crate::{endpoints::Call, gates::Finish};
+use crate::gates::Finish;
 
+mod call;
 mod leg;
 mod relay;
 
@@ -94,7 +95,6 @@ impl Edge {
         let mut leg = self.leg(client.req_header(), exchange, resume.as_ref()).await?;
         let shown = self.show(client, exchange, &mut leg).await;
         if !matches!(shown, Ok(true)) {
-            self.call_ended(exchange, &leg.upstream, Call::Answered);
             if let Err(fault) = shown {
                 tracing::debug!(%fault, "a client left at the handshake");
             }
@@ -103,7 +103,6 @@ impl Edge {
         let mut tunnel = Tunnel::new(exchange, resume.as_ref());
         loop {
             let ended = self.relay(client, exchange, &mut leg, &mut tunnel).await;
-            self.call_ended(exchange, &leg.upstream, Call::Answered);
             let next = match ended {
                 Ok(Ended::Closed) => None,
                 Ok(Ended::Recalled) => {
@@ -276,7 +275,7 @@ impl Edge {
                     }
                     return Some(leg);
                 }
-                Ok(leg) => self.call_ended(exchange, &leg.upstream, Call::Answered),
+                Ok(leg) => drop(leg),
                 Err(failure) => tracing::debug!(failure = failure.name(), "a leg failed"),
             }
             if Instant::now() >= until {
