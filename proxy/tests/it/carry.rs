@@ -88,7 +88,9 @@ async fn leg(
                 write.write_all(&frame).await.ok()?;
             }
             8 if manners == Manners::Polite => {
-                write.write_all(&[0x88, 0]).await.ok()?;
+                // With the code it was closed with, as the libraries do.
+                let answer = [&[0x88, payload.len() as u8][..], &payload].concat();
+                write.write_all(&answer).await.ok()?;
                 return Some(());
             }
             _ => {}
