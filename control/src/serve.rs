@@ -171,16 +171,16 @@ fn secured(
 /// A connection of a node whose certificate is known.
 struct Secured(TlsStream<TcpStream>);
 
-/// The name that a node's certificate carries.
+/// The names that a node's certificate carries.
 #[derive(Clone, Debug)]
-pub(crate) struct Node(pub(crate) Option<String>);
+pub(crate) struct Node(pub(crate) Vec<String>);
 
 impl Connected for Secured {
     type ConnectInfo = Node;
 
     fn connect_info(&self) -> Node {
         let (_, session) = self.0.get_ref();
-        Node(session.peer_certificates().and_then(homing_identity::peer_name))
+        Node(session.peer_certificates().map_or_else(Vec::new, homing_identity::peer_names))
     }
 }
 
