@@ -174,8 +174,11 @@ impl Edge {
             }
         }
         let boundary = tunnel.from_client.at_boundary();
+        // Too late for this freeze: the pause is about to be taken back.
+        let in_time = |until: Option<Instant>| until.is_none_or(|until| Instant::now() < until);
         if let Phase::Finishing(until, turn) = *phase
             && boundary
+            && in_time(until)
             && (paused || self.side == Side::Clients)
         {
             let is_gate_leg = exchange.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate);
