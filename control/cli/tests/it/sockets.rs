@@ -1,5 +1,5 @@
-//! A carried WebSocket whose gate is killed in the middle of the cut: what the client reads up to
-//! the end is whole frames of the app, whether the socket goes on or not.
+//! A carried WebSocket between an edge and gates, and one whose gate is killed in the middle of the
+//! cut: what the client reads up to the end is whole frames of the app.
 
 use std::{
     io::{Read, Write as _},
@@ -11,6 +11,8 @@ use std::{
 
 use crate::fleet::{Fleet, ZONES};
 
+/// Messages that a client says, unless its socket ends before.
+const MESSAGES: u64 = 800;
 /// Bytes of a message: some reads each, so that a kill finds one under way.
 const MESSAGE: usize = 40_000;
 
@@ -113,7 +115,8 @@ fn document(apps: &[u16]) -> String {
     };
     format!(
         "zones:\n{}{}services:\n  - name: chat\n    session: {{ from: [{{ cookie: {{ name: homing, \
-         secure: false }} }}], idle: 1h }}\n    state: stateless\n    long_lived: carry\n",
+         secure: false }} }}], idle: 1h }}\n    state: stateless\n    long_lived: carry\n\
+         policy:\n  cut: {{ freeze_max: 500ms, gap_wait: 50ms }}\n",
         zone(0),
         zone(1)
     )
@@ -123,12 +126,14 @@ fn document(apps: &[u16]) -> String {
 fn talk(mut socket: TcpStream) -> u64 {
     let mut speaker = socket.try_clone().unwrap();
     let speaking = thread::spawn(move || {
-        for n in 0..600_u32 {
+        for n in 0..MESSAGES {
             if speaker.write_all(&framed(0x82, 0x80, &[n as u8; MESSAGE])).is_err() {
                 return;
             }
             thread::sleep(Duration::from_millis(5));
         }
+        // Time for the last answers.
+        thread::sleep(Duration::from_secs(1));
         let _ = speaker.shutdown(std::net::Shutdown::Write);
     });
     let mut heard = 0;
@@ -148,13 +153,10 @@ fn talk(mut socket: TcpStream) -> u64 {
     heard
 }
 
-#[test]
-fn a_gate_killed_during_a_carry_leaves_no_torn_frame() {
-    let known = Arc::new(Known::default());
-    let ports = ZONES.map(|zone| app(zone, Arc::clone(&known)));
-    let mut fleet = Fleet::start_over(|_| document(&ports));
-    for wait_ms in [0, 15, 40] {
-        let edge = SocketAddr::from(([127, 0, 0, 1], fleet.edge));
+/// A socket of a new session, once the fleet can take one in: a gate may be on its way up.
+fn open(fleet: &Fleet) -> TcpStream {
+    let edge = SocketAddr::from(([127, 0, 0, 1], fleet.edge));
+    for _ in 0..100 {
         let mut socket = TcpStream::connect(edge).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         write!(
@@ -164,15 +166,66 @@ fn a_gate_killed_during_a_carry_leaves_no_torn_frame() {
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         .unwrap();
-        known.taken.store(0, SeqCst);
         let head = head(&mut socket).unwrap();
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let talking = thread::spawn(move || talk(socket));
-        thread::sleep(Duration::from_millis(300));
+        if head.starts_with("HTTP/1.1 101 ") {
+            return socket;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("no socket is taken in");
+}
+
+/// Orders the session away from home, once control has heard of it; returns its home.
+fn move_away(fleet: &Fleet, known: &Known, more: &[&str]) -> String {
+    for _ in 0..50 {
         let (key, zone) = known.home.lock().unwrap().clone();
         let to = if zone == ZONES[0] { ZONES[1] } else { ZONES[0] };
-        let moved = fleet.ask(&["move", &key, to]);
-        assert_eq!(moved.code, 0, "{}", moved.err);
+        let moved = fleet.ask(&[&["move", &key, to], more].concat());
+        if moved.code == 0 {
+            return zone;
+        }
+        eprintln!("not moved yet: {}", moved.err);
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the session is not moved");
+}
+
+#[test]
+fn large_messages_go_along_between_gates() {
+    let known = Arc::new(Known::default());
+    let ports = ZONES.map(|zone| app(zone, Arc::clone(&known)));
+    let fleet = Fleet::start_over(|_| document(&ports));
+    let socket = open(&fleet);
+    let talking = thread::spawn(move || talk(socket));
+    let mut homes = Vec::new();
+    for _ in 0..4 {
+        thread::sleep(Duration::from_millis(300));
+        let home = move_away(&fleet, &known, &["--wait"]);
+        for _ in 0..100 {
+            if known.home.lock().unwrap().1 != home {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        homes.push(home);
+    }
+    assert_eq!(talking.join().expect("no frame is torn"), MESSAGES);
+    assert_eq!(known.taken.load(SeqCst), MESSAGES, "none is lost, none said twice");
+    homes.dedup();
+    assert_eq!(homes.len(), 4, "{homes:?}");
+}
+
+#[test]
+fn a_gate_killed_during_a_carry_leaves_no_torn_frame() {
+    let known = Arc::new(Known::default());
+    let ports = ZONES.map(|zone| app(zone, Arc::clone(&known)));
+    let mut fleet = Fleet::start_over(|_| document(&ports));
+    for wait_ms in [0, 15, 40] {
+        known.taken.store(0, SeqCst);
+        let socket = open(&fleet);
+        let talking = thread::spawn(move || talk(socket));
+        thread::sleep(Duration::from_millis(300));
+        let zone = move_away(&fleet, &known, &[]);
         thread::sleep(Duration::from_millis(wait_ms));
         fleet.kill_gate(&zone);
         let heard = talking.join().expect("no frame is torn");
