@@ -7,5 +7,6 @@ mod check;
 mod demo;
 mod fleet;
 mod run;
+mod sockets;
 mod under_control;
 mod walk;
