@@ -26,18 +26,23 @@ use window::Window;
 pub const THRESHOLD: f64 = 0.5;
 
 /// How much surprise, in powers of ten and over all witnesses, is an alarm.
-const ALARM: f64 = 2.9;
+const ALARM: f64 = 2.7;
 /// What each witness' surprise counts for, in their order. One value alone proves less than
 /// several in a row: spikes come by chance.
 const WEIGHTS: [f64; 4] = [0.6, 1.0, 1.0, 1.0];
 /// Observations after an alarm in which its aftermath raises no other.
 const HOLD: u32 = 100;
+/// What each alarm adds to the surprise that the next one takes, as a share of [`ALARM`]: where
+/// alarms are common, one more is no news.
+const WEARINESS: f64 = 0.1;
+/// Observations after which the weariness has worn off to 1/e.
+const REST: f64 = 1_000.0;
 /// The last few values, whose level the witnesses compare.
 const FEW: usize = 8;
 /// The values before the last few that tell the level to expect; a day, at five minutes apart.
 const MANY: usize = 288;
 /// The last values whose middle the next one is expected to be near.
-const NEAR: usize = 12;
+const NEAR: usize = 24;
 /// Values further from zero count as this far: their squares must stay finite.
 const FARTHEST: f64 = 1e100;
 /// The share of a series' level below which a difference is taken for rounding.
@@ -95,6 +100,8 @@ pub struct Detector {
     tails: [Tail; 4],
     /// Observations for which an alarm is still held down.
     held: u32,
+    /// Recent alarms, each counting less as it ages.
+    weary: f64,
 }
 
 /// What one witness says of one observation.
@@ -177,8 +184,9 @@ impl Detector {
         // The cube norm: close to the loudest alone, and two that agree still count for more.
         let cubes =
             surprises.iter().zip(WEIGHTS).map(|(surprise, weight)| (surprise * weight).powi(3));
-        let surprise = cubes.sum::<f64>().max(0.0).cbrt();
-        let score = 1.0 - (-surprise / ALARM).exp2();
+        let surprise = cubes.sum::<f64>().cbrt();
+        let score = 1.0 - (-surprise / (ALARM * (1.0 + WEARINESS * self.weary))).exp2();
+        self.weary *= (-1.0 / REST).exp();
         if self.held > 0 {
             self.held -= 1;
             // Half of what is below 1 is below the threshold.
@@ -186,6 +194,7 @@ impl Detector {
         }
         if score >= THRESHOLD {
             self.held = HOLD;
+            self.weary += 1.0;
         }
         score
     }

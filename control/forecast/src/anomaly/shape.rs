@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// Values in a shape.
 const LENGTH: usize = 12;
 /// How many shapes are remembered.
-const MEMORY: usize = 1_000;
+const MEMORY: usize = 500;
 /// The mean distance to so many nearest shapes is the strangeness.
 const NEIGHBOURS: usize = 5;
 

@@ -7,10 +7,10 @@ const MEMORY: usize = 2_000;
 /// Below so many, nothing is called rare.
 const LEARNING: usize = 50;
 /// The share of the memory that counts as its tail.
-const TAIL: f64 = 0.02;
-/// A tail is never believed to fall off faster than with this exponent's inverse: a series that
-/// was calm so far must not turn its first wobble into a certainty.
-const HEAVIEST_DOUBT: f64 = 0.15;
+const TAIL: f64 = 0.01;
+/// The least heaviness (inverse Pareto exponent) of a tail. A lighter one would turn the first
+/// wobble of a series that was calm so far into a certainty.
+const LEAST_HEAVINESS: f64 = 0.1;
 /// No surprise is larger, in powers of ten.
 const SURPRISE_MAX: f64 = 12.0;
 
@@ -45,7 +45,7 @@ impl Tail {
         // constant stretch any change at all is beyond the tail.
         let from = self.sorted[start].max(0.5 * self.sorted[count / 2]).max(floor);
         let hill = self.sorted[start..].iter().map(|seen| (seen.max(from) / from).ln());
-        let hill = (hill.sum::<f64>() / in_tail as f64).max(HEAVIEST_DOUBT);
+        let hill = (hill.sum::<f64>() / in_tail as f64).max(LEAST_HEAVINESS);
         let beyond = (strangeness.max(from) / from).log10() / hill;
         ((count as f64 / in_tail as f64).log10() + beyond).min(SURPRISE_MAX)
     }
