@@ -45,6 +45,9 @@ const MANY: usize = 288;
 const NEAR: usize = 24;
 /// Values further from zero count as this far: their squares must stay finite.
 const FARTHEST: f64 = 1e100;
+/// No value counts as further from its time of day, in spreads: a day that is remembered can be
+/// any distance away from a series that has since become constant.
+const APART_MAX: f64 = 1e6;
 /// The share of a series' level below which a difference is taken for rounding.
 const ROUNDING: f64 = 1e-6;
 
@@ -165,7 +168,7 @@ impl Detector {
         // own deviation is not.
         let apart = usual
             .map_or(0.0, |usual| (value - usual.middle) / (usual.spread + 0.1 * deviation + floor));
-        self.astray.push(apart);
+        self.astray.push(apart.clamp(-APART_MAX, APART_MAX));
         let (astray, _) = self.astray.moments(0, NEAR);
         let shape = self.shapes.strangeness(value);
         [

@@ -138,3 +138,14 @@ fn times_and_values_at_the_limits_give_scores() {
         assert!(verdict.expected.is_some_and(f64::is_finite));
     }
 }
+
+#[test]
+fn a_day_out_of_all_bounds_does_not_spoil_later_ones() {
+    let mut detector = Detector::new();
+    for row in 0..288 * 6 {
+        let value = if row < 288 * 2 { 1e100 } else { 0.0 };
+        let verdict = detector.observe(300 * row, value);
+        assert!((0.0..=1.0).contains(&verdict.score), "{verdict:?}");
+        assert!(verdict.surprises.iter().all(|surprise| surprise.is_finite()), "{verdict:?}");
+    }
+}
