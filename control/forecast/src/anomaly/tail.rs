@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// How many strangenesses are remembered.
-const MEMORY: usize = 2_000;
+/// How many strangenesses are remembered; two weeks, at five minutes apart.
+const MEMORY: usize = 4_000;
 /// Below so many, nothing is called rare.
 const LEARNING: usize = 50;
 /// The share of the memory that counts as its tail.
