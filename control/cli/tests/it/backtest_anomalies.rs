@@ -1,4 +1,4 @@
-//! `homing backtest nab` on a folder of one series with one spike, and on folders that are wrong.
+//! `homing backtest nab` on a folder of one series with one spike, or on folders that are wrong.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What must be found, what must not, and what bad input comes to.
+//! What the detector must find, or must not, with the outcomes of bad input.
 
 use super::*;
 
