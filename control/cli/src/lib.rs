@@ -50,6 +50,7 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Trouble> {
             clap_complete::generate(shell, &mut command, "homing", &mut std::io::stdout());
             Ok(())
         }
+        Verb::Backtest(args) => command::backtest::run(&args),
         Verb::Certs(args) => command::certs::run(&args),
         Verb::App(args) => {
             follow_parent(args.exit_with_parent)?;
