@@ -86,12 +86,12 @@ impl Forecaster {
         self.experts.learn(keys, at, came);
     }
 
-    /// Grows the trees from what was noted, which is forgotten.
+    /// Grows the trees anew from all that was noted so far.
     ///
     /// # Errors
     /// If nothing was noted. The counts then rank alone, as before.
     pub fn train(&mut self, settings: &Settings) -> Result<(), Unfit> {
-        self.forest = Some(std::mem::take(&mut self.lists).forest(settings)?);
+        self.forest = Some(self.lists.forest(settings)?);
         Ok(())
     }
 

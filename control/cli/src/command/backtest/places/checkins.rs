@@ -52,13 +52,14 @@ pub(super) fn answers(data: &Path, asked: Asked) -> Result<Vec<Answer>, Trouble>
     let venues = places(&folder, "venues.csv.gz", "venue")?;
     let zones = places(&folder, "zones.csv", "zone")?;
     let targets = if asked == Asked::Venue { &venues } else { &zones };
-    let mut forecaster = Forecaster::new(experts(), 20);
+    let mut forecaster = Forecaster::new(experts(), 25);
     let mut pasts: BTreeMap<u32, Past> = BTreeMap::new();
+    let mut visits = Visits::default();
     let mut answers = Vec::new();
     // Users reach their test phase at different times. The trees are grown before the first test
-    // row of the calendar, and again as more of the stream has gone by.
+    // row of the calendar, and anew whenever as much again has gone by, or a sixth of the stream.
     let first = checkins.iter().position(|checkin| checkin.test).unwrap_or(checkins.len());
-    let warm = first / 4;
+    let (warm, mut due) = (first / 4, first);
     for (at, checkin) in checkins.iter().enumerate() {
         let past = pasts.entry(checkin.user).or_default();
         let keys = keys(checkin, past);
@@ -66,32 +67,72 @@ pub(super) fn answers(data: &Path, asked: Asked) -> Result<Vec<Answer>, Trouble>
         let here = venues.get(past.venues[0] as usize).copied().unwrap_or([f32::NAN; 2]);
         let last =
             if asked == Asked::Venue { past.venues } else { [past.zones[0], past.zones[1], 0] };
+        let near = visits.near(checkin.user, checkin.minute);
+        let all = [0, 1].map(|at| 0.1 + near.values().map(|near| near[at]).sum::<f64>());
         let of_item = |item: Option<u32>| match item {
-            Some(item) => vec![
-                targets.get(item as usize).map_or(f32::NAN, |place| kilometres(here, *place)),
-                f32::from(item == last[0]) + 2.0 * f32::from(item == last[1]),
-            ],
-            None => vec![f32::NAN; 2],
+            Some(item) => {
+                let [near, weekly] = near.get(&item).copied().unwrap_or_default();
+                vec![
+                    targets.get(item as usize).map_or(f32::NAN, |place| kilometres(here, *place)),
+                    f32::from(item == last[0]) + 2.0 * f32::from(item == last[1]),
+                    (near / all[0]) as f32,
+                    (weekly / all[1]) as f32,
+                    near as f32,
+                ]
+            }
+            None => vec![f32::NAN, f32::NAN, all[0] as f32, all[1] as f32, f32::NAN],
         };
         let came = if asked == Asked::Venue { checkin.venue } else { checkin.zone };
         let moment = Moment { keys: &keys, at: checkin.minute, hints: &hints };
-        if at == first {
+        if at == due {
             train(&mut forecaster, &settings())?;
+            due += due.clamp(1, checkins.len() / 6 + 1);
         }
         if checkin.test {
             let id = format!("{}:{}", checkin.user, checkin.seq);
             answers.push(Answer::new(id, &forecaster.rank(moment, of_item)));
         }
-        if at >= warm && at < first {
+        if at >= warm && at % 2 == 0 {
             forecaster.note(moment, of_item, came);
         }
         forecaster.learn(&keys, checkin.minute, came);
+        visits.add(checkin.user, came, checkin.minute);
         past.venues = [checkin.venue, past.venues[0], past.venues[1]];
         past.zones = [checkin.zone, past.zones[0]];
         past.minute = checkin.minute;
         past.seen += 1;
     }
     Ok(answers)
+}
+
+/// When each user was where.
+#[derive(Default)]
+struct Visits(BTreeMap<u32, Vec<(u32, f64)>>);
+
+impl Visits {
+    fn add(&mut self, user: u32, item: u32, minute: f64) {
+        self.0.entry(user).or_default().push((item, minute));
+    }
+
+    /// How much a user was where at about this time of the day, on any day or at about this time
+    /// of the week. Hours as keys would cut what happens at 8:55 off from 9:05.
+    fn near(&self, user: u32, minute: f64) -> BTreeMap<u32, [f64; 2]> {
+        let mut near: BTreeMap<u32, [f64; 2]> = BTreeMap::new();
+        for (item, then) in self.0.get(&user).into_iter().flatten() {
+            let age = (minute - then).max(0.0);
+            let fresh = (-age / (60.0 * DAY)).exp2();
+            let sums = near.entry(*item).or_default();
+            sums[0] += fresh * closeness(age, DAY, 50.0);
+            sums[1] += fresh * closeness(age, 7.0 * DAY, 120.0);
+        }
+        near
+    }
+}
+
+/// 1 at whole periods, falling over `width` before and after them.
+fn closeness(age: f64, period: f64, width: f64) -> f64 {
+    let off = (age.rem_euclid(period)).min(period - age.rem_euclid(period)) / width;
+    (-off * off / 2.0).exp()
 }
 
 /// From the crowd to the user in this very situation.
