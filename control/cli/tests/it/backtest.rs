@@ -63,6 +63,41 @@ fn requests_are_foretold_without_a_look_ahead() {
     assert_ne!(lines[92..], other[92..]);
 }
 
+/// Two taxis shuttle between two zones, half an hour in each; from bin `strange` on they stay.
+fn tracks(strange: usize) -> String {
+    let mut text = String::from("taxi,t,lat,lon,occ,zone\n");
+    for bin in 0..400 {
+        for taxi in 0..2 {
+            let zone = if bin >= strange { 1 } else { (bin / 6 + taxi) % 2 };
+            let (t, lat) = (1_211_033_400 + bin * 300, 37.0 + zone as f64 / 10.0);
+            text.push_str(&format!("{taxi},{t},{lat},-122.0,0,{zone}\n"));
+        }
+    }
+    text
+}
+
+#[test]
+fn taxis_are_foretold_without_a_look_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("sf-taxi");
+    pack(&folder.join("tracks.csv.gz"), &tracks(400));
+    std::fs::write(folder.join("zones.csv"), "zone,lat,lon\n0,37,-122\n1,37.1,-122\n").unwrap();
+    let (ran, written) = backtest("taxi-zone30", dir.path());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines: Vec<&str> = written.lines().skip(1).collect();
+    assert_eq!(lines.len(), 200, "two taxis, the last quarter of 400 bins");
+    let right = lines.iter().enumerate().filter(|(at, line)| {
+        let (bin, taxi) = (300 + at / 2, at % 2);
+        line.split(',').nth(1) == Some(if (bin / 6 + taxi) % 2 == 0 { "1" } else { "0" })
+    });
+    assert!(right.count() >= 190);
+    pack(&folder.join("tracks.csv.gz"), &tracks(350));
+    let (_, other) = backtest("taxi-zone30", dir.path());
+    let other: Vec<&str> = other.lines().skip(1).collect();
+    assert_eq!(lines[..100], other[..100]);
+    assert_ne!(lines[100..], other[100..]);
+}
+
 #[test]
 fn a_visit_is_foretold_page_by_page() {
     let dir = tempfile::tempdir().unwrap();
@@ -107,5 +142,5 @@ fn a_recording_that_cannot_be_read_is_told_by_file_and_line() {
     let (ran, _) = backtest("genai", dir.path());
     assert!(ran.err.contains("not gzip"), "{}", ran.err);
     let (ran, _) = backtest("geolife", dir.path());
-    assert!(ran.err.contains("not backtested yet"), "{}", ran.err);
+    assert!(ran.err.contains("geolife is not backtested yet"), "{}", ran.err);
 }

@@ -42,7 +42,7 @@ pub(super) fn run(task: BacktestTask, data: &Path, out: &Path) -> Result<(), Tro
         BacktestTask::Genai => requests::answers(data)?,
         _ => {
             return Err(Trouble::usage(
-                "this task is not backtested yet",
+                "geolife is not backtested yet: of its stays only the answers' layout is known",
                 "choose nyc-venue, nyc-zone, taxi-zone15, taxi-zone30, fifa, bms or genai",
             ));
         }
@@ -76,7 +76,8 @@ fn train(forecaster: &mut Forecaster, settings: &Settings) -> Result<(), Trouble
     }
 }
 
-/// Trees that weigh the counts: few leaves' worth of rounds, for lists are many and alike.
+/// Trees that weigh the counts. On half of the columns each, for the counts say much the same,
+/// and with leaves too large to learn one user by heart.
 fn settings() -> Settings {
     Settings {
         rounds: 80,
