@@ -90,10 +90,6 @@ impl Row<'_> {
         self.fields[column]
     }
 
-    pub(super) fn whole(&self, column: usize) -> Result<i64, String> {
-        self.number(column).map(|number| number as i64)
-    }
-
     pub(super) fn number(&self, column: usize) -> Result<f64, String> {
         let field = self.fields[column];
         let number = field.parse::<f64>().ok().filter(|number| number.is_finite());

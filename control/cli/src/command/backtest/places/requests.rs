@@ -36,8 +36,7 @@ pub(super) fn answers(data: &Path) -> Result<Vec<Answer>, Trouble> {
         Ok(Request {
             user: row.named(0)?,
             // An unknown model is written -1; items here count from 0.
-            item: u32::try_from(row.whole(1)? + 1)
-                .map_err(|_| format!("item: `{}` is below -1", row.text(1)))?,
+            item: if row.text(1) == "-1" { 0 } else { row.named(1)?.saturating_add(1) },
             kind: row.text(2).bytes().fold(0, |kind, byte| key(&[kind, u64::from(byte)])),
             succeeded: row.text(3) == "SUCCEED",
             second: row.number(4)?,

@@ -36,7 +36,7 @@ pub(super) fn answers(data: &Path, minutes: i64) -> Result<Vec<Answer>, Trouble>
     let mut fixes = Recording::open(&folder, "tracks.csv.gz")?.rows(&columns, |row| {
         Ok(Fix {
             taxi: row.named(0)?,
-            second: row.whole(1)?,
+            second: i64::from(row.named(1)?),
             place: [row.number(2)? as f32, row.number(3)? as f32],
             occupied: row.text(4) == "1",
             zone: row.named(5)?,
