@@ -109,13 +109,9 @@ impl rpc::link_server::Link for Link {
 
 fn check_name(hello: &Hello, node: Option<&Node>) -> Result<(), Status> {
     match node {
-        Some(Node(name)) if name.as_deref() != Some(&hello.proxy) => {
-            let name = name.as_deref().unwrap_or("no name");
-            Err(Status::permission_denied(format!(
-                "the certificate names {name}, and the proxy says it is {}",
-                hello.proxy
-            )))
-        }
+        Some(Node(names)) if !names.contains(&hello.proxy) => Err(Status::permission_denied(
+            format!("the certificate names {names:?}, and the proxy says it is {}", hello.proxy),
+        )),
         _ => Ok(()),
     }
 }

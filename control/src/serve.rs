@@ -19,7 +19,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -98,16 +98,19 @@ async fn connection(router: Router, stream: TcpStream, tasks: Tasks) {
 
 /// How long a handshake on the link may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes that may wait for the link to take them.
-const HANDSHAKES: usize = 64;
+/// Handshakes at one time. A stranger needs no certificate to begin one.
+const HANDSHAKES_MAX: usize = 256;
+/// Connections that may wait for the link to take them.
+const READY_MAX: usize = 64;
 
 /// Takes proxies in until told to stop.
 pub(crate) async fn link(
     server: LinkServer,
     listener: TcpListener,
     identity: Option<Arc<Identity>>,
-    mut stop: watch::Receiver<bool>,
+    tasks: Tasks,
 ) {
+    let mut stop = tasks.stopping();
     let mut builder = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -121,7 +124,7 @@ pub(crate) async fn link(
             router.serve_with_incoming_shutdown(incoming, stop).await
         }
         Some(identity) => {
-            let incoming = secured(listener, &identity);
+            let incoming = secured(listener, &identity, &tasks);
             let stop = async move { stopped(&mut stop).await };
             router.serve_with_incoming_shutdown(incoming, stop).await
         }
@@ -136,51 +139,80 @@ pub(crate) async fn link(
 fn secured(
     listener: TcpListener,
     identity: &Identity,
+    tasks: &Tasks,
 ) -> ReceiverStream<Result<Secured, std::io::Error>> {
     let acceptor = TlsAcceptor::from(Arc::new(identity.server_config(&[b"h2"])));
-    let (ready, incoming) = mpsc::channel(HANDSHAKES);
-    tokio::spawn(async move {
-        loop {
-            let (stream, from) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(fault) => {
-                    tracing::warn!(%fault, "a connection to the link could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            if ready.is_closed() {
-                return;
-            }
-            let (acceptor, ready) = (acceptor.clone(), ready.clone());
-            tokio::spawn(async move {
-                let _ = stream.set_nodelay(true);
-                match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => drop(ready.send(Ok(Secured(stream))).await),
-                    Ok(Err(fault)) => {
-                        tracing::warn!(%from, %fault, "refused a connection to the link");
-                    }
-                    Err(_) => tracing::warn!(%from, "a handshake on the link took too long"),
-                }
-            });
-        }
-    });
+    let (ready, incoming) = mpsc::channel(READY_MAX);
+    tasks.spawn("link-handshakes", handshakes(listener, acceptor, ready, tasks.clone()));
     ReceiverStream::new(incoming)
+}
+
+type Ready = mpsc::Sender<Result<Secured, std::io::Error>>;
+
+async fn handshakes(listener: TcpListener, acceptor: TlsAcceptor, ready: Ready, tasks: Tasks) {
+    let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let mut stop = tasks.stopping();
+    loop {
+        let next = async {
+            let place = room.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let accepted = tokio::select! {
+            accepted = next => accepted,
+            () = ready.closed() => return,
+            () = stopped(&mut stop) => return,
+        };
+        match accepted {
+            (Ok(place), Ok((stream, _))) => {
+                let shaken = handshake(stream, acceptor.clone(), ready.clone(), place);
+                let mut stop = tasks.stopping();
+                tasks.spawn("link-handshake", async move {
+                    tokio::select! {
+                        () = shaken => {}
+                        () = stopped(&mut stop) => {}
+                    }
+                });
+            }
+            (_, Err(fault)) => {
+                tracing::warn!(%fault, "a connection to the link could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            // Nobody closes the room.
+            (Err(_), Ok(_)) => return,
+        }
+    }
+}
+
+async fn handshake(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    ready: Ready,
+    place: OwnedSemaphorePermit,
+) {
+    let from = stream.peer_addr().ok();
+    let _ = stream.set_nodelay(true);
+    let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+    drop(place);
+    match shaken {
+        Ok(Ok(stream)) => drop(ready.send(Ok(Secured(stream))).await),
+        Ok(Err(fault)) => tracing::warn!(?from, %fault, "refused a connection to the link"),
+        Err(_) => tracing::warn!(?from, "a handshake on the link took too long"),
+    }
 }
 
 /// A connection of a node whose certificate is known.
 struct Secured(TlsStream<TcpStream>);
 
-/// The name that a node's certificate carries.
+/// The names that a node's certificate carries.
 #[derive(Clone, Debug)]
-pub(crate) struct Node(pub(crate) Option<String>);
+pub(crate) struct Node(pub(crate) Vec<String>);
 
 impl Connected for Secured {
     type ConnectInfo = Node;
 
     fn connect_info(&self) -> Node {
         let (_, session) = self.0.get_ref();
-        Node(session.peer_certificates().and_then(homing_identity::peer_name))
+        Node(session.peer_certificates().map_or_else(Vec::new, homing_identity::peer_names))
     }
 }
 
@@ -211,3 +243,6 @@ impl AsyncWrite for Secured {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -195,7 +195,7 @@ impl Control {
         tasks.spawn("rounds", rounds(handle.clone(), round, tasks.stopping()));
         let server = Link::server(shared.clone(), handle.clone(), tasks.clone());
         let identity = identity.map(Arc::new);
-        let served = serve::link(server, link_listener, identity, tasks.stopping());
+        let served = serve::link(server, link_listener, identity, tasks.clone());
         tasks.spawn("link-listener", served);
         let pace = Pace::new(settings.requests_per_second);
         let router = api::router(shared, handle, settings.tokens, pace, tasks.stopping());

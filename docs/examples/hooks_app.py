@@ -8,54 +8,52 @@ lock, live, staged, fence = threading.Lock(), {}, {}, {}  # by session key; live
 class App(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
     def do(self):
-        url = urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        with lock:
-            if not url.path.startswith("/homing/state/"):
-                return self.serve()
-            key, hook = url.path.split("/")[3:5]
-            if hook == "export":
-                if key not in live:
-                    return self.answer(404)
-                since, ticks = int(query["since"]), live[key]
-                since = since - 1 if 0 < since <= len(ticks) + 1 else 0  # version = ticks + 1
-                kind = "delta" if since else "full"
-                return self.answer(200, json.dumps(ticks[since:]).encode(),
-                                   homing_state_version=len(ticks) + 1, homing_state_kind=kind)
-            if hook == "import":
-                directive, kept = staged.get(key, (None, []))
-                if query["kind"] == "full" or directive != query["directive"]:
-                    kept = []
-                staged[key] = (query["directive"], kept + json.loads(body))
-            elif hook == "fence" and int(query["epoch"]) >= fence.get(key, 0):
-                fence[key] = int(query["epoch"])
-                if key in staged:
-                    live[key] = staged.pop(key)[1]
-            elif hook == "release":
-                staged.pop(key, None)
-                if fence.get(key, 0) >= int(query["epoch"]):
-                    live.pop(key, None)
-            self.answer(204)
-
-    def serve(self):
-        key, epoch = self.headers["homing-session"], int(self.headers["homing-epoch"])
-        if epoch < fence.get(key, 0):
-            return self.answer(409, b"fenced: this session has moved")
-        live.setdefault(key, []).append(epoch)
-        told = {"zone": ZONE, "session": key, "ticks": len(live[key])}
-        self.answer(200, json.dumps(told).encode())
+        try:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            with lock:
+                status, told, *headers = self.asked(urlsplit(self.path), body)
+        except (KeyError, TypeError, ValueError):  # a header or parameter is odd, or not there
+            status, told, headers = 400, "not as the contract has it", [("connection", "close")]
+        self.send_response(status)
+        for name, value in [("content-length", len(told)), *headers]:
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(told.encode())
     do_GET = do_PUT = do_POST = do
-    def log_message(self, *_):
-        pass
+    log_message = lambda *_: None
+
+    def asked(self, url, body):
+        path, query = url.path.split("/")[1:], dict(parse_qs(url.query))
+        if path[:2] != ["homing", "state"]:
+            return self.serve(str(self.headers["homing-session"]), self.headers["homing-epoch"])
+        key, hook = (path[2:] + ["", ""])[:2]
+        if hook == "export" and key in live:
+            since, ticks = int(query["since"][0]), live[key]
+            since = since - 1 if 0 < since <= len(ticks) + 1 else 0  # version = ticks + 1
+            return (200, json.dumps(ticks[since:]), ("homing-state-version", len(ticks) + 1),
+                    ("homing-state-kind", "delta" if since else "full"))
+        if hook == "import":
+            directive, kept = staged.get(key, (None, []))
+            if query["kind"] == ["full"] or directive != query["directive"]:
+                kept = []
+            staged[key] = (query["directive"], kept + json.loads(body))
+        elif hook in ("fence", "release"):
+            epoch, fenced = int(query["epoch"][0]), fence.get(key, 0)
+            if hook == "fence" and epoch < fenced:
+                return 409, "fenced: this session has moved on"
+            copy = staged.pop(key, None)
+            if hook == "fence":
+                fence[key] = epoch
+                live.update({key: copy[1]} if copy else {})
+            elif fenced >= epoch:
+                live.pop(key, None)
+        return (204 if hook in ("import", "fence", "release") else 404), ""
+
+    def serve(self, key, epoch):
+        if int(epoch) < fence.get(key, 0):
+            return 409, "fenced: this session has moved"
+        live.setdefault(key, []).append(int(epoch))
+        return 200, json.dumps({"zone": ZONE, "session": key, "ticks": len(live[key])})
 
 ThreadingHTTPServer(("127.0.0.1", PORT), App).serve_forever()

@@ -81,7 +81,7 @@ pub struct AdminSettings {
 }
 
 /// Where control is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ControlSettings {
     /// `https://host:port`; `http` on a machine of one's own.
     pub url: String,

@@ -10,9 +10,12 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs, server::WebPkiClientVerifier,
+    ClientConfig, RootCertStore, ServerConfig,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    crypto::aws_lc_rs,
+    server::WebPkiClientVerifier,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +94,7 @@ impl Identity {
                 detail: fault.to_string(),
             })?;
         }
-        let names = names(&chain).map_err(|fault| unusable(fault.to_string()))?;
+        let names = peer_names(&chain);
         if !names.iter().any(|one| one == name) {
             return Err(IdentityFault::OtherName {
                 path: files.cert.clone(),
@@ -100,24 +103,36 @@ impl Identity {
             });
         }
         let identity = Self { roots: Arc::new(roots), cas, chain, key };
-        identity.verify().map_err(unusable)?;
+        identity.verify(name).map_err(unusable)?;
         identity.try_client_config(&[]).map_err(|fault| unusable(fault.to_string()))?;
         Ok(identity)
     }
 
-    /// Whether the certificate is of the CA and in its time, as a peer would find.
-    fn verify(&self) -> Result<(), String> {
+    /// Whether the certificate is of the CA, in its time and good for both ends of a connection,
+    /// as a peer would find.
+    fn verify(&self, name: &str) -> Result<(), String> {
+        let (leaf, rest) = self.chain.split_first().ok_or("no certificate in it")?;
+        let now = UnixTime::now();
         let verifier = WebPkiClientVerifier::builder_with_provider(
             Arc::clone(&self.roots),
             Arc::new(aws_lc_rs::default_provider()),
         )
         .build()
         .map_err(|fault| fault.to_string())?;
-        let (leaf, rest) = self.chain.split_first().ok_or("no certificate in it")?;
         verifier
-            .verify_client_cert(leaf, rest, rustls_pki_types::UnixTime::now())
+            .verify_client_cert(leaf, rest, now)
+            .map_err(|fault| format!("others would refuse it from a client: {fault}"))?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&self.roots),
+            Arc::new(aws_lc_rs::default_provider()),
+        )
+        .build()
+        .map_err(|fault| fault.to_string())?;
+        let named = ServerName::try_from(name).map_err(|fault| fault.to_string())?;
+        verifier
+            .verify_server_cert(leaf, rest, &named, &[], now)
             .map(|_| ())
-            .map_err(|fault| format!("others would refuse it: {fault}"))
+            .map_err(|fault| format!("others would refuse it from a server: {fault}"))
     }
 
     /// For listeners that take the CA's nodes only.
@@ -185,18 +200,13 @@ impl Identity {
     }
 }
 
-/// The node that a verified peer's chain names.
+/// All names by which a verified peer may call itself. A CA puts them in an order of its own, so
+/// none of them comes before the others; the one that all nodes may carry tells nobody apart.
 #[must_use]
-pub fn peer_name(chain: &[CertificateDer<'_>]) -> Option<String> {
-    let leaf = chain.first()?;
-    let leaf = webpki::EndEntityCert::try_from(leaf).ok()?;
-    leaf.valid_dns_names().find(|name| *name != LOCAL).map(str::to_owned)
-}
-
-fn names(chain: &[CertificateDer<'_>]) -> Result<Vec<String>, webpki::Error> {
-    let Some(leaf) = chain.first() else { return Ok(Vec::new()) };
-    let leaf = webpki::EndEntityCert::try_from(leaf)?;
-    Ok(leaf.valid_dns_names().map(str::to_owned).collect())
+pub fn peer_names(chain: &[CertificateDer<'_>]) -> Vec<String> {
+    let leaf = chain.first().and_then(|leaf| webpki::EndEntityCert::try_from(leaf).ok());
+    let names = leaf.iter().flat_map(|leaf| leaf.valid_dns_names());
+    names.filter(|name| *name != LOCAL).map(str::to_owned).collect()
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityFault> {

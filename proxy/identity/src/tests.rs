@@ -1,6 +1,8 @@
 use std::fs;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
 
 use super::*;
 
@@ -46,9 +48,35 @@ fn a_node_is_who_its_certificate_says() {
     let (dir, ca) = (tempfile::tempdir().unwrap(), ca());
     let files = files(dir.path(), &ca, &ca, |_| {});
     let identity = Identity::load(&files, "gate-1").unwrap();
-    assert_eq!(peer_name(identity.chain()).as_deref(), Some("gate-1"));
+    assert_eq!(peer_names(identity.chain()), ["gate-1"]);
     assert_eq!(identity.server_config(&[b"h2"]).alpn_protocols, [b"h2".to_vec()]);
     assert!(!format!("{identity:?}").contains("key"), "no key in a log");
+}
+
+#[test]
+fn a_name_counts_wherever_it_stands_among_the_others() {
+    let (dir, ca) = (tempfile::tempdir().unwrap(), ca());
+    let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+    let files = files(dir.path(), &ca, &ca, |params| {
+        params.subject_alt_names = ["alias", "localhost", "gate-1"].map(dns).to_vec();
+    });
+    let identity = Identity::load(&files, "gate-1").unwrap();
+    assert_eq!(peer_names(identity.chain()), ["alias", "gate-1"]);
+    let local = Identity::load(&files, "localhost").unwrap_err();
+    assert!(matches!(local, IdentityFault::OtherName { .. }), "it tells nobody apart");
+}
+
+#[test]
+fn a_certificate_must_be_good_for_both_ends_of_a_connection() {
+    let (dir, ca) = (tempfile::tempdir().unwrap(), ca());
+    for (usage, lacks) in [
+        (ExtendedKeyUsagePurpose::ClientAuth, "from a server"),
+        (ExtendedKeyUsagePurpose::ServerAuth, "from a client"),
+    ] {
+        let half = files(dir.path(), &ca, &ca, |params| params.extended_key_usages = vec![usage]);
+        let fault = Identity::load(&half, "gate-1").unwrap_err().to_string();
+        assert!(fault.contains(lacks), "{fault}");
+    }
 }
 
 #[test]

@@ -95,6 +95,19 @@ impl Scanner {
         self.kept.is_empty() && self.left == 0 && !self.in_message
     }
 
+    /// Whether the parts handed out end with a frame: a control frame may follow them. Bytes that
+    /// are kept here for want of more were not handed out.
+    #[must_use]
+    pub fn is_between_frames(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Whether the parts handed out end with a message: another stream's may follow them.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        self.left == 0 && !self.in_message
+    }
+
     fn payload(&mut self, input: &mut Bytes, header: BytesMut) -> Option<Part> {
         let here = self.left.min(input.remaining() as u64);
         if here == 0 && self.left > 0 && header.is_empty() {
@@ -170,9 +183,15 @@ fn payload_bytes(header: &[u8]) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// Gate to edge: stop at the end of the message under way, and say so.
-    Pause,
+    Pause {
+        /// Numbers the gate's pauses, so that an answer to one that was taken back is known.
+        turn: u32,
+    },
     /// Edge to gate: everything before this is the client's; nothing more comes until `Resume`.
-    Paused,
+    Paused {
+        /// The pause that this answers.
+        turn: u32,
+    },
     /// Gate to edge: go on, here.
     Resume,
     /// Gate to edge: go on at the session's new home, and say there what was confirmed here.
@@ -189,8 +208,8 @@ impl Word {
     #[must_use]
     pub fn frame(self, zone: &str) -> Bytes {
         let text = match self {
-            Self::Pause => "pause".to_owned(),
-            Self::Paused => "paused".to_owned(),
+            Self::Pause { turn } => format!("pause {turn}"),
+            Self::Paused { turn } => format!("paused {turn}"),
             Self::Resume => "resume".to_owned(),
             Self::Moved { epoch, client } => {
                 let client = client.map_or("?".to_owned(), |client| client.to_string());
@@ -204,10 +223,10 @@ impl Word {
     #[must_use]
     pub fn read(payload: &[u8]) -> Option<(Self, &str)> {
         let text = std::str::from_utf8(payload).ok()?;
-        match text {
-            "pause" => return Some((Self::Pause, "")),
-            "paused" => return Some((Self::Paused, "")),
-            "resume" => return Some((Self::Resume, "")),
+        match text.split_once(' ') {
+            Some(("pause", turn)) => return Some((Self::Pause { turn: turn.parse().ok()? }, "")),
+            Some(("paused", turn)) => return Some((Self::Paused { turn: turn.parse().ok()? }, "")),
+            None if text == "resume" => return Some((Self::Resume, "")),
             _ => {}
         }
         let mut parts = text.strip_prefix("moved ")?.split(';');
@@ -298,12 +317,17 @@ impl Recent {
         self.count
     }
 
-    /// The messages after the first `known`; `None` if they are not all kept.
+    /// The messages after the first `known`, and what was passed on of the one under way; `None`
+    /// if they are not all kept.
     #[must_use]
     pub fn after(&self, known: u64) -> Option<Vec<Bytes>> {
+        if self.too_large {
+            return None;
+        }
         let missing = usize::try_from(self.count.checked_sub(known)?).ok()?;
         let from = self.kept.len().checked_sub(missing)?;
-        Some(self.kept.iter().skip(from).cloned().collect())
+        let under_way = (!self.open.is_empty()).then(|| Bytes::copy_from_slice(&self.open));
+        Some(self.kept.iter().skip(from).cloned().chain(under_way).collect())
     }
 }
 

@@ -135,9 +135,9 @@ fn moves(parts: &AdminParts, facts: &Facts, key: SessionKey) -> Vec<Value> {
     let all = parts.outcomes.last(usize::MAX);
     let its = all.iter().filter(|ended| ended.directive.key == key).take(10);
     its.map(|ended| {
-        let (outcome, why) = match &ended.end {
-            OutcomeEnd::Completed(_) => ("completed", None),
-            OutcomeEnd::Undone { why, .. } => ("undone", Some(why.name())),
+        let (outcome, why, detail) = match &ended.end {
+            OutcomeEnd::Completed(_) => ("completed", None, None),
+            OutcomeEnd::Undone { why, detail } => ("undone", Some(why.name()), Some(detail)),
         };
         json!({
             "directive": ended.directive.id.0,
@@ -146,6 +146,7 @@ fn moves(parts: &AdminParts, facts: &Facts, key: SessionKey) -> Vec<Value> {
             "reason": ended.directive.reason.name(),
             "outcome": outcome,
             "why": why,
+            "detail": detail,
             "at_ms": ended.at_ms,
         })
     })

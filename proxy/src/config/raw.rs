@@ -185,11 +185,27 @@ fn read_control(reader: &Reader<'_>) -> Option<ControlSettings> {
             if !known {
                 reader.fault("is no address of a control plane", "write https://host:port");
             }
+            if known && is_open(url) {
+                // Tables and orders come this way: whoever could change them steers everything.
+                reader.fault(
+                    "is neither encrypted nor authenticated, and not on this host",
+                    "write https://host:port, and `identity` beside it",
+                );
+                return None;
+            }
             known.then(|| url.to_owned())
         });
         let name = map.optional("name", read_name);
         Some(ControlSettings { url: url?, name })
     })
+}
+
+/// Whether what is said to this URL can be read and changed on its way.
+fn is_open(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return true };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    uri.scheme_str() == Some("http") && !is_here && host != "localhost"
 }
 
 fn read_secrets(reader: &Reader<'_>, dir: &Path) -> Option<SecretMaterial> {

@@ -70,6 +70,21 @@ fn zones_come_from_one_place_and_must_come_from_somewhere() {
 }
 
 #[test]
+fn control_is_spoken_to_in_the_clear_on_this_host_alone() {
+    // What is not known keeps the others from being sound altogether.
+    let listen = "listen: [{ address: 127.0.0.1:80 }]\nunknown: 1\n";
+    let url = |url: &str| faults(&format!("{listen}control: {{ url: \"{url}\" }}\n"));
+    for here in ["http://127.0.0.1:7600", "http://[::1]:7600", "http://localhost:7600"] {
+        assert!(url(here).iter().all(|(path, _)| path != "control.url"), "{here}");
+    }
+    for open in ["http://10.1.0.2:7600", "http://control:7600", "http://localhost.example:1"] {
+        let told = url(open);
+        let fault = told.iter().find(|(path, _)| path == "control.url").expect(open);
+        assert!(fault.1.contains("neither encrypted"), "{told:?}");
+    }
+}
+
+#[test]
 fn the_shipped_example_with_redis_is_sound() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/redis.yaml");
     let settings = Settings::load(&path).unwrap_or_else(|fault| panic!("{fault}"));

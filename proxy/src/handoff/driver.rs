@@ -63,12 +63,12 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// The node at the other end of a connection.
+    /// The names of the node at the other end of a connection.
     #[must_use]
-    pub fn peer_name(&self, connection: &quinn::Connection) -> Option<String> {
-        let chain = connection.peer_identity()?;
-        let chain = chain.downcast::<Vec<rustls_pki_types::CertificateDer<'static>>>().ok()?;
-        homing_identity::peer_name(&chain)
+    pub fn peer_names(&self, connection: &quinn::Connection) -> Vec<String> {
+        type Chain = Vec<rustls_pki_types::CertificateDer<'static>>;
+        let chain = connection.peer_identity().and_then(|chain| chain.downcast::<Chain>().ok());
+        chain.map_or_else(Vec::new, |chain| homing_identity::peer_names(&chain))
     }
 }
 

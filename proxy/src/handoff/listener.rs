@@ -58,16 +58,15 @@ async fn connection(
             return;
         }
     };
-    let name = fleet.peer_name(&connection);
-    let is_gate = name.as_ref().is_some_and(|name| {
+    let names = fleet.peer_names(&connection);
+    let is_gate = {
         let live = driver.live.load();
         let mut gates = live.table.facts().zones.iter().flat_map(|zone| &zone.gates);
-        gates.any(|gate| gate.name == *name)
-    });
+        gates.any(|gate| names.contains(&gate.name))
+    };
     if !is_gate {
         driver.metrics.links_refused.inc();
-        let name = name.as_deref().unwrap_or("no name");
-        tracing::warn!(%from, name, "refused a connection on the handoff link: no gate's name");
+        tracing::warn!(%from, ?names, "refused a connection on the handoff link: no gate's name");
         connection.close(1_u8.into(), b"the table has no gate of your certificate's name");
         return;
     }

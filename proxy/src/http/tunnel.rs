@@ -24,13 +24,15 @@ use super::{
     failure::Failure,
     outbound,
 };
-use crate::{endpoints::Call, gates::Finish};
+use crate::gates::Finish;
 
+mod call;
 mod leg;
 mod relay;
 
 use leg::{Leg, RESUME, refuse};
 
+const SUBPROTOCOL: &str = "sec-websocket-protocol";
 /// The close code for clients that have to come back themselves (RFC 6455, service restart).
 const RESTART: u16 = 1_012;
 /// How long a client that was told to reconnect may take to close.
@@ -59,6 +61,8 @@ struct Tunnel {
     base: u64,
     /// Messages of the app that were passed on.
     app_messages: u64,
+    /// What client and app agreed to speak at the first handshake.
+    subprotocol: Option<http::HeaderValue>,
 }
 
 /// How a leg ended.
@@ -94,16 +98,14 @@ impl Edge {
         let mut leg = self.leg(client.req_header(), exchange, resume.as_ref()).await?;
         let shown = self.show(client, exchange, &mut leg).await;
         if !matches!(shown, Ok(true)) {
-            self.call_ended(exchange, &leg.upstream, Call::Answered);
             if let Err(fault) = shown {
                 tracing::debug!(%fault, "a client left at the handshake");
             }
             return Ok(());
         }
-        let mut tunnel = Tunnel::new(exchange, resume.as_ref());
+        let mut tunnel = Tunnel::new(exchange, resume.as_ref(), &leg);
         loop {
             let ended = self.relay(client, exchange, &mut leg, &mut tunnel).await;
-            self.call_ended(exchange, &leg.upstream, Call::Answered);
             let next = match ended {
                 Ok(Ended::Closed) => None,
                 Ok(Ended::Recalled) => {
@@ -162,12 +164,19 @@ impl Edge {
         ended: Ended,
     ) -> Option<Leg> {
         let began = Instant::now();
+        if let Ended::Cut { .. } = ended {
+            self.give_back(client, exchange);
+        }
+        if !tunnel.from_app.is_between_messages() {
+            // The rest of the app's message is lost, and no other leg could go on with it.
+            self.give_up(client, tunnel).await;
+            return None;
+        }
         let confirmed = match ended {
             Ended::Cut { confirmed } => {
-                self.give_back(client, exchange);
                 if let Err(failure) = self.let_in_again(client, exchange).await {
                     tracing::debug!(failure = failure.name(), "a tunnel finds no home");
-                    self.give_up(client).await;
+                    self.give_up(client, tunnel).await;
                     return None;
                 }
                 confirmed
@@ -193,8 +202,7 @@ impl Edge {
                 Some(leg)
             }
             None => {
-                self.parts.metrics.tunnels_broken.inc();
-                self.give_up(client).await;
+                self.give_up(client, tunnel).await;
                 None
             }
         }
@@ -262,7 +270,10 @@ impl Edge {
             exchange.tried.clear();
             let dialled = self.leg(client.req_header(), exchange, Some(&value)).await;
             match dialled {
-                Ok(mut leg) if leg.reply.head.status.as_u16() == 101 => {
+                Ok(mut leg) if tunnel.may_go_on(&leg.reply.head) => {
+                    // An app that neither answered our close nor says how far it is may or may
+                    // not have taken the last messages: to give them again might do them twice,
+                    // and not to might lose them. The client, told to come back, can ask it.
                     let known = leg.taken().or(confirmed.then(|| tunnel.messages()))?;
                     let missed = tunnel.recent.after(known.checked_sub(tunnel.base)?)?;
                     self.parts.metrics.messages_replayed.inc_by(missed.len() as u64);
@@ -276,7 +287,10 @@ impl Edge {
                     }
                     return Some(leg);
                 }
-                Ok(leg) => self.call_ended(exchange, &leg.upstream, Call::Answered),
+                Ok(leg) => {
+                    let status = leg.reply.head.status.as_u16();
+                    tracing::debug!(status, "a leg was refused, or speaks something else");
+                }
                 Err(failure) => tracing::debug!(failure = failure.name(), "a leg failed"),
             }
             if Instant::now() >= until {
@@ -311,7 +325,12 @@ impl Edge {
         }
     }
 
-    async fn give_up(&self, client: &mut Downstream) {
+    /// The client has to come back itself, or is cut off where even that cannot be said.
+    async fn give_up(&self, client: &mut Downstream, tunnel: &Tunnel) {
+        self.parts.metrics.tunnels_broken.inc();
+        if !tunnel.from_app.is_between_frames() {
+            return;
+        }
         let close = carry::close(RESTART, "session moved", false);
         if client.write_response_body(Some(close), false).await.is_ok() {
             let _ = timeout(PARTING, read_out(client)).await;
@@ -324,9 +343,10 @@ async fn read_out(client: &mut Downstream) {
 }
 
 impl Tunnel {
-    fn new(exchange: &Exchange, resume: Option<&http::HeaderValue>) -> Self {
+    fn new(exchange: &Exchange, resume: Option<&http::HeaderValue>, leg: &Leg) -> Self {
         let service = exchange.taken.as_ref().and_then(Taken::service);
-        let told = resume.and_then(|value| leg::number(value, "client"));
+        // What the app lacks of the messages said so far, the edge says again.
+        let told = resume.and_then(|value| leg.taken().or_else(|| leg::number(value, "client")));
         Self {
             policy: service.map_or(LongLived::Drain, |service| service.long_lived),
             from_client: Scanner::default(),
@@ -334,12 +354,20 @@ impl Tunnel {
             waiting: Bytes::new(),
             recent: Recent::default(),
             base: told.unwrap_or(0),
+            subprotocol: leg.reply.head.headers.get(SUBPROTOCOL).cloned(),
             app_messages: resume.and_then(|value| leg::number(value, "app")).unwrap_or(0),
         }
     }
 
     fn carries(&self) -> bool {
         self.policy == LongLived::Carry
+    }
+
+    /// Whether a leg with this answer can follow: the client was told what is spoken, and an app
+    /// that speaks something else would not be understood.
+    fn may_go_on(&self, answer: &ResponseHeader) -> bool {
+        answer.status.as_u16() == 101
+            && answer.headers.get(SUBPROTOCOL) == self.subprotocol.as_ref()
     }
 
     /// Messages of the client since its socket was opened.

@@ -63,16 +63,15 @@ impl Reloading {
             ),
             ("admin", before.admin.address != settings.admin.address),
             ("state_dir", before.state_dir != settings.state_dir),
+            ("role", before.role != settings.role),
+            ("gate", before.gate != settings.gate),
+            ("identity", before.identity != settings.identity),
             ("name", before.name != settings.name),
             ("access_log", before.access_log != settings.access_log),
             ("stores", before.stores != settings.stores),
             ("limits", before.limits != settings.limits),
             ("drain", before.drain != settings.drain),
-            (
-                "control",
-                before.control.as_ref().map(|c| &c.url)
-                    != settings.control.as_ref().map(|c| &c.url),
-            ),
+            ("control", before.control != settings.control),
         ];
         let waiting = wait_for_restart.iter().filter(|(_, changed)| *changed);
         told.extend(waiting.map(|(what, _)| format!("`{what}` changed; it waits for a restart")));

@@ -4,22 +4,15 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{
     client::PATIENCE,
-    whole::{BRISK, Whole, settings_text},
+    frames::{carried, frame, head, masked, open},
+    whole::Whole,
 };
-
-const SHAKE: &str = "GET /chat HTTP/1.1\r\nhost: shop.example\r\nconnection: Upgrade\r\n\
-                     upgrade: websocket\r\nx-user: ann\r\nsec-websocket-version: 13\r\n\
-                     sec-websocket-extensions: permessage-deflate\r\n\
-                     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// How the app treats the end of a leg.
 #[derive(Clone, Copy, PartialEq)]
@@ -88,7 +81,9 @@ async fn leg(
                 write.write_all(&frame).await.ok()?;
             }
             8 if manners == Manners::Polite => {
-                write.write_all(&[0x88, 0]).await.ok()?;
+                // With the code it was closed with, as the libraries do.
+                let answer = [&[0x88, payload.len() as u8][..], &payload].concat();
+                write.write_all(&answer).await.ok()?;
                 return Some(());
             }
             _ => {}
@@ -96,50 +91,13 @@ async fn leg(
     }
 }
 
-async fn head(read: &mut OwnedReadHalf) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(read.read_u8().await.ok()?);
-    }
-    String::from_utf8(head).ok()
-}
-
-/// The next short frame: its first byte and its payload, unmasked.
-async fn frame(read: &mut OwnedReadHalf) -> Option<(u8, Vec<u8>)> {
-    let (first, length) = (read.read_u8().await.ok()?, read.read_u8().await.ok()?);
-    let mut mask = [0; 4];
-    if length & 0x80 != 0 {
-        read.read_exact(&mut mask).await.ok()?;
-    }
-    let mut payload = vec![0; (length & 0x7f).into()];
-    read.read_exact(&mut payload).await.ok()?;
-    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
-    Some((first, payload))
-}
-
 /// A masked text message, in two fragments if its number is odd.
 fn message(n: u64) -> Vec<u8> {
     let text = n.to_string().into_bytes();
-    let piece = |first: u8, payload: &[u8]| {
-        let mask = [7, 1, 9, 3];
-        let mut frame = vec![first, 0x80 | payload.len() as u8];
-        frame.extend(mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        frame
-    };
     match n % 2 {
-        0 => piece(0x81, &text),
-        _ => [piece(0x01, &text[..1]), piece(0x80, &text[1..])].concat(),
+        0 => masked(0x81, &text),
+        _ => [masked(0x01, &text[..1]), masked(0x80, &text[1..])].concat(),
     }
-}
-
-async fn open(whole: &Whole) -> (OwnedReadHalf, OwnedWriteHalf) {
-    let mut socket = TcpStream::connect(whole.plain()).await.unwrap();
-    socket.write_all(SHAKE.as_bytes()).await.unwrap();
-    let (mut read, write) = socket.into_split();
-    let head = tokio::time::timeout(PATIENCE, head(&mut read)).await.unwrap().unwrap();
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    (read, write)
 }
 
 async fn carrying(manners: Manners) -> Whole {
@@ -148,10 +106,7 @@ async fn carrying(manners: Manners) -> Whole {
         ("lisbon", counting("lisbon", std::sync::Arc::clone(&taken), manners).await),
         ("oslo", counting("oslo", taken, manners).await),
     ];
-    let text = settings_text(&zones, BRISK)
-        .replace("    state: { hooks: { timeout: 400ms, max: 64KiB } }\n", "    state: stateless\n")
-        .replace("    match: { path: / }\n", "    match: { path: / }\n    long_lived: carry\n");
-    Whole::start_edited(&["lisbon", "oslo"], BRISK, |_| text.clone()).await
+    carried(&zones).await
 }
 
 /// Talks through a carried socket while its session is moved about; the numbers that were

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    client::{ask, get},
+    client::{ask, get, send},
     whole::{BRISK, Whole, settings_text},
 };
 
@@ -66,6 +66,31 @@ async fn the_sample_app_of_the_docs_is_handed_over_with_its_state() {
         here = tick().await;
         assert_eq!((here["zone"].as_str(), here["ticks"].as_u64()), (Some(to), Some(ticks)));
     }
+}
+
+#[tokio::test]
+async fn the_sample_app_refuses_what_the_contract_does_not_have() {
+    let Some((_app, address)) = sample("lisbon").await else {
+        eprintln!("SKIPPED: python3 is not installed");
+        return;
+    };
+    let hook = async |method: &str, path: &str, body: &str| {
+        let path = format!("/homing/state/00ff/{path}");
+        ask(address, send(method, &path, &[], body.to_owned())).await.status.as_u16()
+    };
+    assert_eq!(hook("POST", "fence?epoch=5", "").await, 204);
+    assert_eq!(hook("POST", "fence?epoch=5", "").await, 204, "a fence may be told twice");
+    assert_eq!(hook("POST", "fence?epoch=4", "").await, 409, "below the fence that stands");
+    assert_eq!(hook("GET", "exports?since=0", "").await, 404);
+    assert_eq!(hook("POST", "", "").await, 404);
+    assert_eq!(hook("POST", "fence", "").await, 400);
+    assert_eq!(hook("POST", "fence?epoch=x", "").await, 400);
+    assert_eq!(hook("PUT", "import?directive=1&version=1&kind=full", "no json").await, 400);
+    let serve = async |headers: &[(&str, &str)]| ask(address, get("/", headers)).await.status;
+    assert_eq!(serve(&[]).await, 400);
+    assert_eq!(serve(&[("homing-session", "00ff"), ("homing-epoch", "soon")]).await, 400);
+    assert_eq!(serve(&[("homing-session", "00ff"), ("homing-epoch", "4")]).await, 409);
+    assert_eq!(serve(&[("homing-session", "00ff"), ("homing-epoch", "5")]).await, 200);
 }
 
 #[test]

@@ -36,6 +36,10 @@ pub(crate) struct Notebook {
 pub(crate) struct Faults {
     pub(crate) refuse_import: AtomicBool,
     pub(crate) truncate_export: AtomicBool,
+    pub(crate) hang_export: AtomicBool,
+    pub(crate) refuse_export: AtomicBool,
+    /// In chunks, without a length and without an end.
+    pub(crate) endless_export: AtomicBool,
     pub(crate) hang_import: AtomicBool,
     pub(crate) refuse_fence: AtomicBool,
     /// Requests executed below the zone's fence: must stay 0.
@@ -142,6 +146,15 @@ async fn hooked(
     match hook {
         "export" => {
             faults.exports.fetch_add(1, SeqCst);
+            if faults.hang_export.load(SeqCst) {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+            }
+            if faults.refuse_export.load(SeqCst) {
+                return say(500, "the shelf is on fire");
+            }
+            if faults.endless_export.load(SeqCst) {
+                return endless();
+            }
             export(key, number("since"), faults, books)
         }
         "import" => {
@@ -212,6 +225,14 @@ fn export(key: &str, since: u64, faults: &Faults, books: &Books) -> Response<Bod
         return response.body(BodyExt::boxed(StreamBody::new(cut))).unwrap();
     }
     response.body(whole(bytes)).unwrap()
+}
+
+fn endless() -> Response<Body> {
+    let chunks = tokio_stream::iter(std::iter::repeat_with(|| {
+        Ok(Frame::data(Bytes::from_static(&[b' '; 16 << 10])))
+    }));
+    let response = Response::builder().header("homing-state-version", 1);
+    response.body(BodyExt::boxed(StreamBody::new(chunks))).unwrap()
 }
 
 fn whole(bytes: impl Into<Bytes>) -> Body {

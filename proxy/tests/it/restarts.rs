@@ -96,6 +96,14 @@ async fn a_reload_changes_what_it_can_or_nothing() {
         .collect();
     assert_eq!(names, ["lisbon", "oslo", "tokyo"], "ids stay with names");
     assert!(placement["zones"][2]["buckets"].as_u64().unwrap() > 20_000);
+
+    for file in ["ca.pem", "solo.pem", "solo.key"] {
+        std::fs::write(whole.dir.path().join(file), "").unwrap();
+    }
+    let identity = "identity: { ca: ca.pem, cert: solo.pem, key: solo.key }\n";
+    let other = parse(&settings_text(&more, identity)).unwrap_or_else(|f| panic!("{f}"));
+    let told = whole.running().reload(other).await.unwrap();
+    assert!(told.iter().any(|line| line.starts_with("`identity` changed")), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -71,6 +71,35 @@ async fn an_export_that_ends_early() {
     assert_eq!(outcome["why"], "export_truncated", "{outcome}");
 }
 
+/// The switch of a fault.
+type Fault = fn(&Faults) -> &std::sync::atomic::AtomicBool;
+
+/// What `homing why` tells of a session's last move.
+async fn why(whole: &Whole) -> Value {
+    let session = whole.read("ann").await["session"].as_str().unwrap().to_owned();
+    whole.look(&format!("/why?key={session}")).await["moves"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_never_comes_fails_or_never_ends() {
+    let ways: [(Fault, &str, &str); 3] = [
+        (|faults| &faults.hang_export, "export_failed", "400 ms"),
+        (|faults| &faults.refuse_export, "export_failed", "the shelf is on fire"),
+        (|faults| &faults.endless_export, "export_failed", "no content-length"),
+    ];
+    for (fault, name, detail) in ways {
+        let whole = Whole::start(&ZONES).await;
+        let begun = std::time::Instant::now();
+        let outcome = undone_by(&whole, |source, _| set(fault)(source)).await;
+        assert!(begun.elapsed().as_secs() < 10, "{detail} takes {:?}", begun.elapsed());
+        assert_eq!(outcome["why"], name, "{outcome}");
+        assert!(outcome["detail"].as_str().unwrap().contains(detail), "{outcome}");
+        let told = why(&whole).await;
+        assert_eq!(told["why"], name, "{told}");
+        assert!(told["detail"].as_str().unwrap().contains(detail), "{told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_larger_than_the_service_allows() {
     let whole = Whole::start(&ZONES).await;

@@ -62,7 +62,18 @@ pub fn run(args: &CertsArgs) -> Result<(), Trouble> {
 /// The CA that is there, or a new one.
 fn ca(dir: &Path, say: &dyn Fn(String)) -> Result<Issuer<'static, KeyPair>, Trouble> {
     let (cert, key) = (file(dir, "ca", "pem"), file(dir, "ca", "key"));
-    if key.exists() {
+    let (has_cert, has_key) = (cert.exists(), key.exists());
+    if has_cert != has_key {
+        let (there, missing) = if has_cert { (&cert, &key) } else { (&key, &cert) };
+        // A new CA in its place would shut out every node that trusts the one there.
+        return Err(Trouble::failure(format!(
+            "{} is there, and {} is not",
+            there.display(),
+            missing.display()
+        ))
+        .remedy("put the missing file back, or give another directory for a new CA"));
+    }
+    if has_key {
         let key = KeyPair::from_pem(&fs::read_to_string(&key)?).map_err(odd)?;
         return Issuer::from_ca_cert_pem(&fs::read_to_string(&cert)?, key).map_err(odd);
     }
@@ -114,12 +125,16 @@ fn dated(days: i64, name: &str) -> Result<CertificateParams, Trouble> {
 fn check(name: &str) -> Result<(), Trouble> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
     let fits = (1..=63).contains(&name.len()) && name.bytes().all(plain) && name != "ca";
-    if fits {
+    // Every certificate says `localhost`, and an address is not among a certificate's names: by
+    // neither could a node be told from another.
+    let tells = name != "localhost" && name.parse::<std::net::IpAddr>().is_err();
+    if fits && tells {
         return Ok(());
     }
     Err(Trouble::usage(
         format!("{name:?} is no name of a node"),
-        "write 1 to 63 lower-case letters, digits, `-` and `.`: gate-paris-1",
+        "write 1 to 63 lower-case letters, digits, `-` and `.`, no address and not `localhost`: \
+         gate-paris-1",
     ))
 }
 
@@ -139,4 +154,34 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), Trouble> {
 
 fn odd(fault: rcgen::Error) -> Trouble {
     Trouble::failure(format!("the certificate cannot be made: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(dir: &Path, name: &str) -> CertsArgs {
+        let (dir, names) = (dir.to_owned(), vec![name.to_owned()]);
+        CertsArgs { dir, names, san: Vec::new(), force: true, quiet: true }
+    }
+
+    #[test]
+    fn half_a_ca_is_never_replaced() {
+        for lost in ["ca.key", "ca.pem"] {
+            let dir = tempfile::tempdir().unwrap();
+            run(&args(dir.path(), "gate-1")).unwrap();
+            fs::remove_file(dir.path().join(lost)).unwrap();
+            let trouble = run(&args(dir.path(), "gate-2")).unwrap_err();
+            assert!(trouble.text.contains(lost) && !trouble.remedy.is_empty(), "{trouble:?}");
+            assert!(!dir.path().join(lost).exists() && !dir.path().join("gate-2.key").exists());
+        }
+    }
+
+    #[test]
+    fn a_name_tells_a_node_from_all_others() {
+        for name in ["localhost", "10.1.0.2", "127.0.0.1", "ca", "Gate", ""] {
+            assert!(check(name).is_err(), "{name}");
+        }
+        assert!(check("gate-paris-1").is_ok() && check("gate.paris.example").is_ok());
+    }
 }

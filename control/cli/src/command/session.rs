@@ -79,13 +79,18 @@ fn explained(why: &Value) -> String {
         );
     }
     for moved in items(why, "moves") {
+        let with = |sign: &str, name: &str| match moved[name].as_str() {
+            Some(text) if !text.is_empty() => format!("{sign}{text}"),
+            _ => String::new(),
+        };
         out += &format!(
-            "moved      {} to {} ({}): {}{}\n",
+            "moved      {} to {} ({}): {}{}{}\n",
             text(moved, "from"),
             text(moved, "to"),
             text(moved, "reason"),
             text(moved, "outcome"),
-            moved["why"].as_str().map(|why| format!(", {why}")).unwrap_or_default(),
+            with(", ", "why"),
+            with(": ", "detail"),
         );
     }
     let choice = &why["choice"];

@@ -6,18 +6,23 @@ use std::path::Path;
 use crate::run::{Jar, Role, free_ports, homing, json, wait_ready};
 
 /// A running fleet of two zones.
-struct Fleet {
+pub(crate) struct Fleet {
     _dir: tempfile::TempDir,
     roles: std::collections::BTreeMap<String, Role>,
     control: String,
-    edge: u16,
+    pub(crate) edge: u16,
     admin: [u16; 3],
 }
 
-const ZONES: [&str; 2] = ["paris", "tokyo"];
+pub(crate) const ZONES: [&str; 2] = ["paris", "tokyo"];
 
 impl Fleet {
     fn start() -> Self {
+        Self::start_over(document)
+    }
+
+    /// Over other apps than notebooks, as a document says that is given free ports.
+    pub(crate) fn start_over(document: impl Fn(&[u16]) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ports = free_ports(14);
         certify(dir.path(), &["control", "edge-1", "gate-paris", "gate-tokyo"]);
@@ -96,6 +101,15 @@ impl Fleet {
         Self { _dir: dir, roles, control, edge: ports[2], admin }
     }
 
+    /// Kills a gate in the middle of whatever it does, and starts it again.
+    pub(crate) fn kill_gate(&mut self, zone: &str) {
+        let gate = format!("gate-{zone}");
+        drop(self.roles.remove(&gate));
+        let file = self._dir.path().join(format!("{gate}.yaml")).display().to_string();
+        let log = self._dir.path().join(format!("{gate}-again.log"));
+        self.roles.insert(gate, Role::start(&["proxy", &file], &log));
+    }
+
     fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self._dir.path().join(name)).unwrap_or_default()
     }
@@ -106,7 +120,7 @@ impl Fleet {
         names.map(|name| format!("{name}:\n{}", self.log(&format!("{name}.log")))).join("\n")
     }
 
-    fn ask(&self, args: &[&str]) -> crate::run::Ran {
+    pub(crate) fn ask(&self, args: &[&str]) -> crate::run::Ran {
         let admin = format!("127.0.0.1:{}", self.admin[0]);
         let mut all = args.to_vec();
         all.extend(["--control", &self.control, "--admin", &admin]);
@@ -177,10 +191,7 @@ fn a_gate_that_is_killed_comes_back_as_another_life_and_its_sessions_go_on() {
     assert_eq!(status, 200, "{told}\n{}", fleet.logs());
     let here = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
     let gate = format!("gate-{}", here["zone"].as_str().unwrap());
-    drop(fleet.roles.remove(&gate));
-    let file = fleet._dir.path().join(format!("{gate}.yaml")).display().to_string();
-    let log = fleet._dir.path().join(format!("{gate}-again.log"));
-    fleet.roles.insert(gate.clone(), Role::start(&["proxy", &file], &log));
+    fleet.kill_gate(here["zone"].as_str().unwrap());
     // It waits for the gate and needs no client's retry.
     let (status, told) = jar.ask(fleet.edge, "POST", "/notebook", "bread");
     let again = fleet.log(&format!("{gate}-again.log"));

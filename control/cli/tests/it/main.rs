@@ -3,9 +3,12 @@
 // What fails here fails the test; there is no runtime whose thread a sleep would block.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod backtest;
+mod backtest_anomalies;
 mod check;
 mod demo;
 mod fleet;
 mod run;
+mod sockets;
 mod under_control;
 mod walk;

@@ -74,14 +74,15 @@ fn what_is_no_websocket_is_refused() {
 fn words_survive_their_frames() {
     let moved = Word::Moved { epoch: Epoch(9), client: Some(120) };
     let unsure = Word::Moved { epoch: Epoch(9), client: None };
-    for word in [Word::Pause, Word::Paused, Word::Resume, moved, unsure] {
+    let (pause, paused) = (Word::Pause { turn: 7 }, Word::Paused { turn: u32::MAX });
+    for word in [pause, paused, Word::Resume, moved, unsure] {
         let mut bytes = word.frame("paris");
         let part = Scanner::default().next(&mut bytes).unwrap().unwrap();
         assert_eq!(part.opcode, OURS);
         let zone = if matches!(word, Word::Moved { .. }) { "paris" } else { "" };
         assert_eq!(Word::read(&part.payload), Some((word, zone)));
     }
-    for odd in [&b"moved"[..], b"moved x;y;z", b"stop", b"\xff"] {
+    for odd in [&b"moved"[..], b"moved x;y;z", b"pause", b"paused x", b"stop", b"\xff"] {
         assert_eq!(Word::read(odd), None);
     }
 }
@@ -105,6 +106,23 @@ fn the_last_messages_can_be_given_again() {
     say(&mut recent, 100_000);
     assert_eq!((recent.count(), recent.after(3), recent.after(4)), (4, None, Some(Vec::new())));
     assert_eq!(recent.after(5), None, "nobody can know more than was sent");
+}
+
+#[test]
+fn the_message_under_way_is_given_again_as_far_as_it_went() {
+    let (mut recent, mut scanner) = (Recent::default(), Scanner::default());
+    let whole = frame(true, 2, &[7; 10], true);
+    let begun = [frame(false, 2, &[7; 10], true), frame(true, 0, &[8; 70_000], true)].concat();
+    all(&mut scanner, &whole, 1_000).iter().for_each(|part| recent.pass(part));
+    assert!(scanner.is_between_messages());
+    all(&mut scanner, &begun[..16], 1_000).iter().for_each(|part| recent.pass(part));
+    assert!(scanner.is_between_frames() && !scanner.is_between_messages());
+    all(&mut scanner, &begun[16..40], 1_000).iter().for_each(|part| recent.pass(part));
+    assert!(!scanner.is_between_frames());
+    let again = recent.after(0).unwrap();
+    assert_eq!(again, [&whole[..], &begun[..40]], "joined anywhere else, it would be torn");
+    all(&mut scanner, &begun[40..70_000], 1_000).iter().for_each(|part| recent.pass(part));
+    assert_eq!(recent.after(1), None, "too large to be kept");
 }
 
 proptest! {

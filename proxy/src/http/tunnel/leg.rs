@@ -17,15 +17,13 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{
-    endpoints::{Call, Upstream},
-    http::{
-        edge::{Edge, Side},
-        exchange::{Exchange, Taken, Way},
-        failure::Failure,
-        hop, outbound,
-        upstream::next_upstream,
-    },
+use super::call::Underway;
+use crate::http::{
+    edge::{Edge, Side},
+    exchange::{Exchange, Taken, Way},
+    failure::Failure,
+    hop, outbound,
+    upstream::next_upstream,
 };
 
 /// What an app is told at the start of a leg that is not the first, and what it answers.
@@ -48,8 +46,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub(super) struct Leg {
     pub(super) read: ReadHalf<Box<dyn Io>>,
     pub(super) write: WriteHalf<Box<dyn Io>>,
-    pub(super) upstream: Arc<Upstream>,
     pub(super) reply: Reply,
+    /// Counted out with the leg.
+    _call: Underway,
 }
 
 /// What was said to the handshake.
@@ -91,17 +90,18 @@ impl Edge {
             if exchange.is_for_gate() {
                 self.await_gate(exchange).await;
             }
-            let (mut stream, upstream) = self.dial(exchange).await?;
+            let (mut stream, mut call) = self.dial(exchange).await?;
             let shaken = shake_hands(&mut stream, asked, exchange, resume, self.side);
             let failure = match timeout(patience, shaken).await {
                 Ok(Ok(reply)) => {
+                    call.answered();
                     let taken = exchange.taken.as_ref().filter(|taken| taken.way == Way::Gate);
                     let moved = taken.and_then(|taken| hop::moved(&reply.head, &taken.facts));
                     let Some(home) = moved else {
                         let (read, write) = tokio::io::split(stream);
-                        return Ok(Leg { read, write, upstream, reply });
+                        return Ok(Leg { read, write, reply, _call: call });
                     };
-                    self.call_ended(exchange, &upstream, Call::Answered);
+                    drop(call);
                     if let Some((key, _)) = exchange.taken.as_ref().and_then(|t| t.session) {
                         self.parts.learned.learn(key, home);
                     }
@@ -114,13 +114,13 @@ impl Edge {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::UpstreamTimeout,
             };
-            self.call_ended(exchange, &upstream, Call::Failed);
+            call.failed();
             return Err(failure);
         }
     }
 
     /// Connects to an endpoint of the zone, and to the next one if that fails; or to its gate.
-    async fn dial(&self, exchange: &mut Exchange) -> Result<(Box<dyn Io>, Arc<Upstream>), Failure> {
+    async fn dial(&self, exchange: &mut Exchange) -> Result<(Box<dyn Io>, Underway), Failure> {
         let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
         let patience = Duration::from_millis(limits.connect_timeout_ms.into());
         let mut failure = Failure::NoEndpoint;
@@ -134,7 +134,7 @@ impl Edge {
             exchange.first_try();
             exchange.tried.push(Arc::clone(&upstream));
             exchange.served_by = Some(Arc::clone(&upstream));
-            upstream.begin();
+            let call = Underway::begin(exchange, upstream, self.clock);
             let connect = async {
                 let stream = TcpStream::connect(address).await?;
                 // Small messages are what these connections are for.
@@ -145,11 +145,11 @@ impl Edge {
                 }
             };
             failure = match timeout(patience, connect).await {
-                Ok(Ok(stream)) => return Ok((stream, upstream)),
+                Ok(Ok(stream)) => return Ok((stream, call)),
                 Ok(Err(_)) => Failure::ConnectFailed,
                 Err(_) => Failure::ConnectTimeout,
             };
-            self.call_ended(exchange, &upstream, Call::Failed);
+            call.failed();
         }
         Err(failure)
     }

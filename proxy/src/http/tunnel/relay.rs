@@ -37,8 +37,9 @@ const APP_LEFT: u16 = 1_011;
 enum Phase {
     /// Both ways are open.
     Open,
-    /// The client's message under way is passed on to its end, until then at the latest.
-    Finishing(Option<Instant>),
+    /// The client's message under way is passed on to its end, until then at the latest. The
+    /// number is the pause's: one that was taken back may still be answered.
+    Finishing(Option<Instant>, u32),
     /// The client is not read: the leg is being replaced behind the gate.
     Paused,
     /// The app was asked to close, and is read out until then at the latest.
@@ -55,7 +56,7 @@ impl Edge {
         tunnel: &mut Tunnel,
     ) -> Result<Ended> {
         let mut recall = self.recall(exchange, tunnel);
-        let (mut leave_at, mut phase) = (None, Phase::Open);
+        let (mut leave_at, mut phase, mut turn) = (None, Phase::Open, 0);
         let rest = leg.reply.rest.split().freeze();
         if !rest.is_empty()
             && let Some(ended) = self.app_said(client, exchange, tunnel, &mut phase, rest).await?
@@ -69,7 +70,11 @@ impl Edge {
             }
             piece.reserve(PIECE_BYTES);
             let reads =
-                tunnel.waiting.is_empty() && matches!(phase, Phase::Open | Phase::Finishing(_));
+                tunnel.waiting.is_empty() && matches!(phase, Phase::Open | Phase::Finishing(..));
+            // Inside a frame of the app's, a frame of ours would be taken for its payload.
+            let may_speak = !tunnel.carries()
+                || self.side == Side::Clients
+                || tunnel.from_app.is_between_frames();
             tokio::select! {
                 said = client.as_downstream_mut().read_request_body(), if reads => match said? {
                     Some(said) if tunnel.carries() => tunnel.waiting = said,
@@ -87,25 +92,27 @@ impl Edge {
                         return Ok(ended);
                     }
                 },
-                () = called(&mut recall), if leave_at.is_none() && phase == Phase::Open => {
+                () = called(&mut recall),
+                    if leave_at.is_none() && phase == Phase::Open && may_speak =>
+                {
                     if tunnel.carries() {
+                        turn += 1;
                         let until = Instant::now() + half_freeze(exchange);
-                        phase = Phase::Finishing(Some(until));
+                        phase = Phase::Finishing(Some(until), turn);
                         if self.side == Side::Edges {
-                            let pause = Some(Word::Pause.frame(""));
+                            let pause = Some(Word::Pause { turn }.frame(""));
                             client.write_response_body(pause, false).await?;
                         }
                     } else {
                         leave_at = Some(Instant::now() + jitter(exchange));
                     }
                 }
-                // Inside a frame of the app's, a frame of ours would be taken for its payload.
                 () = come(leave_at), if tunnel.from_app.at_boundary() => {
                     return Ok(Ended::Recalled);
                 }
-                () = come(deadline(phase)) => match phase {
+                () = come(deadline(phase)), if may_speak || is_parting(phase) => match phase {
                     // The handoff will not get its freeze either, and comes back.
-                    Phase::Finishing(_) => {
+                    Phase::Finishing(..) => {
                         phase = Phase::Open;
                         if self.side == Side::Edges {
                             let resume = Some(Word::Resume.frame(""));
@@ -146,32 +153,45 @@ impl Edge {
             let part = match tunnel.from_client.next(&mut tunnel.waiting) {
                 Ok(Some(part)) => part,
                 Ok(None) => break,
-                Err(broken) => return self.refuse_stream(client, &broken).await.map(Some),
+                Err(broken) => {
+                    return self.refuse_stream(client, tunnel, &broken).await.map(Some);
+                }
             };
             match (part.opcode, self.side) {
-                (OURS, Side::Edges) => paused = true,
+                // The answer to a pause that was taken back is no cut: more follows it.
+                (OURS, Side::Edges) => paused = answers(&part.payload, *phase),
                 (OURS, Side::Clients) => {
-                    return self.refuse_stream(client, &carry::Broken::Reserved).await.map(Some);
+                    let broken = carry::Broken::Reserved;
+                    return self.refuse_stream(client, tunnel, &broken).await.map(Some);
                 }
                 _ => {
-                    leg.write(&part.bytes).await?;
+                    // Counted first: what a dead leg did not take, the next one is given again.
                     tunnel.recent.pass(&part);
+                    if leg.write(&part.bytes).await.is_err() {
+                        return self.app_left(client, exchange, tunnel, *phase).await.map(Some);
+                    }
                 }
             }
         }
         let boundary = tunnel.from_client.at_boundary();
-        if let Phase::Finishing(until) = *phase
+        // Too late for this freeze: the pause is about to be taken back.
+        let in_time = |until: Option<Instant>| until.is_none_or(|until| Instant::now() < until);
+        if let Phase::Finishing(until, turn) = *phase
             && boundary
+            && in_time(until)
             && (paused || self.side == Side::Clients)
         {
             let is_gate_leg = exchange.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate);
-            if is_gate_leg {
-                leg.write(&Word::Paused.frame("")).await?;
+            let word = if is_gate_leg {
                 *phase = Phase::Paused;
+                Word::Paused { turn }.frame("")
             } else {
-                leg.write(&carry::close(CARRIED, "homing-carry", true)).await?;
                 let until = until.unwrap_or_else(Instant::now) + half_freeze(exchange);
                 *phase = Phase::Parting(until);
+                carry::close(CARRIED, "homing-carry", true)
+            };
+            if leg.write(&word).await.is_err() {
+                return self.app_left(client, exchange, tunnel, *phase).await.map(Some);
             }
         }
         Ok(None)
@@ -206,18 +226,21 @@ impl Edge {
             };
             match part.opcode {
                 OURS if from_gate => match Word::read(&part.payload) {
-                    Some((Word::Pause, _)) => *phase = Phase::Finishing(None),
+                    Some((Word::Pause { turn }, _)) => *phase = Phase::Finishing(None, turn),
                     Some((Word::Resume, _)) => *phase = Phase::Open,
                     Some((Word::Moved { epoch, client: confirmed }, zone)) => {
                         let facts = self.parts.live.load().table.facts().clone();
                         let zone = facts.zone_named(zone).ok_or_else(|| odd(&"no such zone"))?;
                         let home = Home { zone, epoch };
-                        return Ok(Some(Ended::Moved { home, confirmed: confirmed.is_some() }));
+                        // A gate that has another count than ours has not confirmed ours.
+                        let confirmed = confirmed == Some(tunnel.messages());
+                        return Ok(Some(Ended::Moved { home, confirmed }));
                     }
                     _ => {}
                 },
                 OURS => return Err(odd(&carry::Broken::Reserved)),
-                CLOSE if matches!(phase, Phase::Parting(_)) => {
+                // Any other code is the app's own, said before it saw ours: its close stands.
+                CLOSE if is_parting(*phase) && part.payload.starts_with(&CARRIED.to_be_bytes()) => {
                     return Ok(Some(Ended::Cut { confirmed: true }));
                 }
                 CLOSE => {
@@ -243,7 +266,7 @@ impl Edge {
         if !tunnel.carries() {
             return Ok(Ended::Closed);
         }
-        if let Phase::Parting(_) = phase {
+        if is_parting(phase) {
             return Ok(Ended::Cut { confirmed: false });
         }
         let taken = exchange.taken.as_ref();
@@ -253,7 +276,7 @@ impl Edge {
             let home = Home { zone: taken.zone, epoch: taken.least };
             return Ok(Ended::Moved { home, confirmed: false });
         }
-        if self.side == Side::Edges && tunnel.from_app.at_boundary() {
+        if self.side == Side::Edges && tunnel.from_app.is_between_frames() {
             let left = carry::close(APP_LEFT, "the app left", false);
             client.write_response_body(Some(left), false).await?;
         }
@@ -263,11 +286,17 @@ impl Edge {
     async fn refuse_stream(
         &self,
         client: &mut Downstream,
+        tunnel: &Tunnel,
         broken: &carry::Broken,
     ) -> Result<Ended> {
         tracing::debug!(%broken, "a client's stream is refused");
-        let close = carry::close(PROTOCOL, "protocol error", false);
-        client.write_response_body(Some(close), false).await?;
+        if tunnel.from_app.is_between_frames() {
+            let close = carry::close(PROTOCOL, "protocol error", false);
+            client.write_response_body(Some(close), false).await?;
+        } else {
+            // Inside a frame nothing can be said: the end of the socket has to say it.
+            self.parts.metrics.tunnels_broken.inc();
+        }
         Ok(Ended::Closed)
     }
 
@@ -300,9 +329,21 @@ async fn come(at: Option<Instant>) {
     }
 }
 
+fn is_parting(phase: Phase) -> bool {
+    matches!(phase, Phase::Parting(_))
+}
+
+/// Whether this word of the edge's answers the pause under way.
+fn answers(payload: &[u8], phase: Phase) -> bool {
+    match (Word::read(payload), phase) {
+        (Some((Word::Paused { turn }, _)), Phase::Finishing(_, asked)) => turn == asked,
+        _ => false,
+    }
+}
+
 fn deadline(phase: Phase) -> Option<Instant> {
     match phase {
-        Phase::Finishing(until) => until,
+        Phase::Finishing(until, _) => until,
         Phase::Parting(until) => Some(until),
         Phase::Open | Phase::Paused => None,
     }
