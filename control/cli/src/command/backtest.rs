@@ -11,9 +11,7 @@ use crate::trouble::Trouble;
 mod anomalies;
 mod demand;
 mod places;
-mod rows;
-
-use rows::{Rows, fault};
+mod recording;
 
 /// Forecasts a recorded data set and writes what it foretold.
 ///

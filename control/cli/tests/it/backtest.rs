@@ -144,3 +144,57 @@ fn a_recording_that_cannot_be_read_is_told_by_file_and_line() {
     let (ran, _) = backtest("geolife", dir.path());
     assert!(ran.err.contains("geolife is not backtested yet"), "{}", ran.err);
 }
+
+/// Two M4 series of a day's wave; the values behind the origin may be changed.
+fn m4(dir: &Path, future: f64) {
+    let wave = |t: usize| 100.0 + 10.0 * ((t % 24) as f64) + (t % 7) as f64;
+    let line = |name: &str, range: std::ops::Range<usize>, factor: f64| {
+        let values: Vec<String> =
+            range.map(|t| format!("{:.1}", factor * wave(t) * name.len() as f64)).collect();
+        format!("{name},{}\n", values.join(","))
+    };
+    let both = |range: std::ops::Range<usize>, factor| {
+        line("H1", range.clone(), factor) + &line("H22", range, factor)
+    };
+    pack(&dir.join("m4-hourly/train.csv.gz"), &both(0..480, 1.0));
+    pack(&dir.join("m4-hourly/test.csv.gz"), &both(480..528, future));
+}
+
+#[test]
+fn demand_is_foretold_without_a_look_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    m4(dir.path(), 1.0);
+    let (ran, written) = backtest("m4", dir.path());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("MASE"), "{}", ran.out);
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(lines[0], "series,origin,h,mean,lo80,hi80,lo95,hi95");
+    assert_eq!(lines.len(), 1 + 2 * 48);
+    for (ahead, line) in (1..=48).zip(&lines[1..]) {
+        let fields: Vec<&str> = line.split(',').collect();
+        assert_eq!(fields[..3], ["H1", "479", &ahead.to_string()]);
+        let [mean, lo80, hi80, lo95, hi95] =
+            [3, 4, 5, 6, 7].map(|field: usize| fields[field].parse::<f64>().unwrap());
+        assert!(lo95 <= lo80 && lo80 <= mean && mean <= hi80 && hi80 <= hi95, "{line}");
+        let truth = 2.0 * (100.0 + 10.0 * f64::from((479 + ahead) % 24) + 3.0);
+        assert!((mean - truth).abs() < 12.0, "{line} is not about {truth}");
+    }
+    m4(dir.path(), 5.0);
+    let (_, other) = backtest("m4", dir.path());
+    assert_eq!(other, written, "what comes behind the origin changed the forecast");
+}
+
+#[test]
+fn a_series_that_cannot_be_read_is_told_by_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ran, _) = backtest("taxi", dir.path());
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("pickups_15min.csv.gz"), "{}", ran.err);
+    let file = dir.path().join("sf-taxi-demand/pickups_15min.csv.gz");
+    pack(&file, "t,z0,z1\n0,1,2\n900,1,many\n");
+    let (ran, _) = backtest("taxi", dir.path());
+    assert!(ran.err.contains("pickups_15min.csv.gz:3: `many` is not a number"), "{}", ran.err);
+    pack(&file, "t,z0,z1\n0,1,2\n900,1\n");
+    let (ran, _) = backtest("taxi", dir.path());
+    assert!(ran.err.contains(":3: 1 series where 2 are named"), "{}", ran.err);
+}

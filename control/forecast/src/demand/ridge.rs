@@ -1,5 +1,6 @@
-//! Linear regression on lags, one for each step ahead, learned online: normal equations that forget,
-//! with errors far off counting less (Huber's weights), so that a flash crowd does not bend it.
+//! Linear regression on lags, one for each step ahead, learned online: normal equations that
+//! forget, with errors far off counting less (Huber's weights), so that a flash crowd does not bend
+//! it.
 
 use super::{Past, Shape};
 

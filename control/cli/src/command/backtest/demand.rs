@@ -31,7 +31,8 @@ pub(super) fn run(task: BacktestTask, dir: &Path, out: &Path) -> Result<(), Trou
     writeln!(file, "series,origin,h,mean,lo80,hi80,lo95,hi95")?;
     let bar = ProgressBar::new(recorded.series.iter().map(|s| s.values.len() as u64).sum());
     let next = AtomicUsize::new(0);
-    let (done, finished) = mpsc::channel();
+    // Room for all, so that nobody waits to be heard.
+    let (done, finished) = mpsc::sync_channel(recorded.series.len());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut foretold: Vec<Option<Foretold>> = vec![None; recorded.series.len()];
     std::thread::scope(|scope| {

@@ -9,8 +9,9 @@ use homing_forecast::trees::{Settings, Unfit};
 use crate::args::BacktestTask;
 use crate::trouble::Trouble;
 
+use super::recording;
+
 mod checkins;
-mod recording;
 mod requests;
 mod sessions;
 mod taxis;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use homing_forecast::demand::Shape;
 
-use super::super::{Rows, fault};
 use crate::args::BacktestTask;
+use crate::command::backtest::recording::Recording;
 use crate::trouble::Trouble;
 
 /// A task's data.
@@ -44,7 +44,7 @@ pub(super) fn read(task: BacktestTask, dir: &Path) -> Result<Recorded, Trouble> 
         Task::TwitterFiveMinutes => web(dir, "twitter", 5, 4),
         Task::TwitterHourly => web(dir, "twitter", 60, 4),
         Task::Taxi => {
-            let columns = columns(&dir.join("sf-taxi-demand/pickups_15min.csv.gz"))?;
+            let columns = columns(dir, "sf-taxi-demand/pickups_15min.csv.gz")?;
             Ok(Recorded {
                 shape: Shape { season: 96, horizon: 8 },
                 stride: 2,
@@ -52,7 +52,7 @@ pub(super) fn read(task: BacktestTask, dir: &Path) -> Result<Recorded, Trouble> 
             })
         }
         Task::Vm => {
-            let columns = columns(&dir.join("vm-cpu/cpu_mhz_5min.csv.gz"))?;
+            let columns = columns(dir, "vm-cpu/cpu_mhz_5min.csv.gz")?;
             Ok(Recorded {
                 shape: Shape { season: 288, horizon: 12 },
                 stride: 24,
@@ -82,12 +82,8 @@ fn with_origins(
 
 /// Requests a minute, added up to bins.
 fn web(dir: &Path, name: &str, minutes: usize, days: usize) -> Result<Recorded, Trouble> {
-    let mut rows = Rows::open(&dir.join(format!("web-demand/{name}_1min.csv.gz")))?;
-    let column = rows.column("requests")?;
-    let mut values = Vec::new();
-    while let Some(row) = rows.next_row()? {
-        values.push(rows.number(&row, column)?);
-    }
+    let recording = Recording::open(dir, &format!("web-demand/{name}_1min.csv.gz"))?;
+    let values: Vec<f64> = recording.rows(&["requests"], |row| row.number(0))?;
     let binned = values.chunks_exact(minutes).map(|bin| bin.iter().sum()).collect();
     let (season, horizon, stride) = if minutes == 5 { (288, 12, 36) } else { (24, 24, 6) };
     let first = days * 24 * 60 / minutes - 1;
@@ -99,46 +95,53 @@ fn web(dir: &Path, name: &str, minutes: usize, days: usize) -> Result<Recorded, 
 }
 
 /// A column a series, after one of times. An empty field is a gap: the value before goes on.
-fn columns(path: &Path) -> Result<Vec<(String, Vec<f64>)>, Trouble> {
-    let mut rows = Rows::open(path)?;
-    let names: Vec<String> = rows.header().iter().map(ToString::to_string).collect();
-    let mut columns: Vec<(String, Vec<f64>)> =
-        names.iter().skip(1).map(|name| (name.clone(), Vec::new())).collect();
-    while let Some(row) = rows.next_row()? {
-        for (index, (_, values)) in columns.iter_mut().enumerate() {
-            let value = match row.get(index + 1).map(String::as_str) {
-                None | Some("") => values.last().copied().unwrap_or_default(),
-                Some(_) => rows.number(&row, index + 1)?,
-            };
-            values.push(value);
+fn columns(dir: &Path, name: &str) -> Result<Vec<(String, Vec<f64>)>, Trouble> {
+    let mut columns: Vec<(String, Vec<f64>)> = Vec::new();
+    Recording::open(dir, name)?.lines(|line| {
+        let fields = line.trim_end().split(',').skip(1);
+        if columns.is_empty() {
+            columns = fields.map(|name| (name.to_owned(), Vec::new())).collect();
+            return Ok(());
         }
-    }
+        let fields: Vec<&str> = fields.collect();
+        if fields.len() != columns.len() {
+            return Err(format!("{} series where {} are named", fields.len(), columns.len()));
+        }
+        for ((_, values), field) in columns.iter_mut().zip(fields) {
+            values.push(match field {
+                "" => values.last().copied().unwrap_or_default(),
+                field => number(field)?,
+            });
+        }
+        Ok(())
+    })?;
     Ok(columns)
+}
+
+fn number(field: &str) -> Result<f64, String> {
+    let number = field.parse::<f64>().ok().filter(|number| number.is_finite());
+    number.ok_or_else(|| format!("`{field}` is not a number"))
 }
 
 /// The M4 competition's files: a series a line, its name first.
 fn m4(dir: &Path) -> Result<Recorded, Trouble> {
-    let lines = |name: &str| -> Result<Vec<(String, Vec<f64>)>, Trouble> {
-        let mut rows = Rows::open_bare(&dir.join("m4-hourly").join(name))?;
-        let mut all = Vec::new();
-        while let Some(row) = rows.next_row()? {
-            let values: Result<Vec<f64>, Trouble> =
-                (1..row.len()).map(|column| rows.number(&row, column)).collect();
-            all.push((row[0].clone(), values?));
-        }
-        Ok(all)
-    };
-    let (train, mut test) = (lines("train.csv.gz")?, lines("test.csv.gz")?);
-    let series: Result<Vec<Series>, Trouble> = train
-        .into_iter()
-        .map(|(name, mut values)| {
-            let origin = values.len().checked_sub(1);
-            let origin = origin.ok_or_else(|| fault(dir, 0, &format!("{name} has no values")))?;
-            if let Some((_, rest)) = test.iter_mut().find(|(tested, _)| *tested == name) {
-                values.append(rest);
-            }
-            Ok(Series { name, values, origins: vec![origin] })
+    let lines = |name: &str| {
+        Recording::open(dir, name)?.lines(|line| {
+            let (name, values) = line.split_once(',').ok_or("a name and no values")?;
+            let values: Result<Vec<f64>, String> =
+                values.trim_end().split(',').map(number).collect();
+            Ok((name.to_owned(), values?))
         })
-        .collect();
-    Ok(Recorded { shape: Shape { season: 24, horizon: 48 }, stride: 6, series: series? })
+    };
+    let train: Vec<(String, Vec<f64>)> = lines("m4-hourly/train.csv.gz")?;
+    let mut test = lines("m4-hourly/test.csv.gz")?;
+    let series = train.into_iter().map(|(name, mut values)| {
+        let origins = vec![values.len() - 1];
+        if let Some((_, rest)) = test.iter_mut().find(|(tested, _)| *tested == name) {
+            values.append(rest);
+        }
+        Series { name, values, origins }
+    });
+    let shape = Shape { season: 24, horizon: 48 };
+    Ok(Recorded { shape, stride: 6, series: series.collect() })
 }
