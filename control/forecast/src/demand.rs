@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 
 mod blend;
 mod expert;
+mod grove;
 mod interval;
+mod lags;
 mod ridge;
 
 #[cfg(test)]
@@ -17,8 +19,10 @@ mod tests;
 
 use blend::Blend;
 pub use expert::Expert;
+use grove::Grove;
 use interval::Calibration;
-use ridge::{Ridge, Space};
+use lags::Space;
+use ridge::Ridge;
 
 /// What kind of series it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub struct Forecaster {
     past: Past,
     profile: expert::Profile,
     ridges: Vec<Ridge>,
+    grove: Grove,
     blend: Blend,
     calibration: Calibration,
     /// Forecasts whose truth has not all arrived, by the index they were made at.
@@ -106,11 +111,12 @@ impl Forecaster {
             Ridge::new(shape, Space::Log, 40.0 * day.max(24.0)),
             Ridge::new(shape, Space::Level, 21.0 * day.max(24.0)),
         ];
-        let experts = Expert::ALL.len() + ridges.len();
+        let experts = Expert::ALL.len() + ridges.len() + 1;
         Self {
             past: Past { values: Vec::new(), shape, signed: false },
             profile: expert::Profile::new(shape),
             ridges,
+            grove: Grove::new(shape),
             blend: Blend::new(experts, shape.horizon),
             calibration: Calibration::new(shape.horizon),
             open: VecDeque::new(),
@@ -132,6 +138,7 @@ impl Forecaster {
         for ridge in &mut self.ridges {
             ridge.observe(&self.past);
         }
+        self.grove.observe(&self.past);
         self.score(value);
     }
 
@@ -166,7 +173,7 @@ impl Forecaster {
     #[must_use]
     pub fn weights(&self, step: usize) -> Vec<(&'static str, f64)> {
         let names = Expert::ALL.iter().map(|expert| expert.name());
-        let names = names.chain(self.ridges.iter().map(Ridge::name));
+        let names = names.chain(self.ridges.iter().map(Ridge::name)).chain(["boosted trees"]);
         names.zip(self.blend.weights(step)).collect()
     }
 
@@ -180,6 +187,7 @@ impl Forecaster {
         let simple = Expert::ALL.iter().map(|expert| expert.ahead(&self.past, &self.profile));
         let mut said: Vec<Vec<f64>> = simple.collect();
         said.extend(self.ridges.iter_mut().map(|ridge| ridge.ahead(&self.past)));
+        said.push(self.grove.ahead(&self.past));
         let floor = if self.past.signed { f64::NEG_INFINITY } else { 0.0 };
         for value in said.iter_mut().flatten() {
             *value = if value.is_finite() { value.max(floor) } else { self.past.values[at] };

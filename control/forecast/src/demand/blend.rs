@@ -4,7 +4,7 @@
 /// How much of an old error counts after one more was seen.
 const KEEP: f64 = 0.98;
 /// How steeply belief falls with the error relative to the best's.
-const STEEPNESS: f64 = 7.0;
+const STEEPNESS: f64 = 9.0;
 /// What is shared out evenly.
 const SHARE: f64 = 0.02;
 

@@ -2,27 +2,17 @@
 //! forget, with errors far off counting less (Huber's weights), so that a flash crowd does not bend
 //! it.
 
-use super::{Past, Shape};
+use super::{
+    Past, Shape,
+    lags::{Lags, Space, WIDTH},
+};
 
-/// How a series is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Space {
-    /// Logarithms: what is multiplied adds up.
-    Log,
-    /// As it is, in units of its own level.
-    Level,
-}
-
-/// Regressors of one step.
-const WIDTH: usize = 24;
 /// How strongly coefficients are held at zero, relative to the regressors' own size.
 const PENALTY: f64 = 1e-4;
 /// Rows before anything is said.
 const ROWS_MIN: f64 = 3.0 * WIDTH as f64;
 /// Errors up to so many times the usual one count in full.
 const HUBER: f64 = 1.5;
-/// How far from its level a forecast may go, in the units of its space.
-const REACH: f64 = 4.0;
 
 /// One regression for each step.
 #[derive(Clone, Debug)]
@@ -41,13 +31,6 @@ struct Step {
     fitted: [f64; WIDTH],
     /// Usual absolute error.
     usual: f64,
-}
-
-/// A step's regressors with what they are relative to.
-struct Row {
-    x: [f64; WIDTH],
-    centre: f64,
-    unit: f64,
 }
 
 impl Ridge {
@@ -70,61 +53,6 @@ impl Ridge {
         }
     }
 
-    fn view(&self, value: f64) -> f64 {
-        match self.space {
-            Space::Log => value.max(0.0).ln_1p(),
-            Space::Level => value,
-        }
-    }
-
-    fn row(&self, past: &Past, at: usize, ahead: usize) -> Row {
-        let season = past.shape.season;
-        let lag = |back: usize| self.view(past.values[at.saturating_sub(back)]);
-        let mean = |span: usize| (0..span).map(lag).sum::<f64>() / span as f64;
-        let level = mean(season.clamp(6, 96));
-        let (centre, unit) = match self.space {
-            Space::Log => (level, 1.0),
-            Space::Level => (level, level.abs().max(1e-6)),
-        };
-        let seasonal = |offset: isize, seasons: usize| {
-            let ahead = ahead.saturating_add_signed(offset).max(1);
-            self.view(past.seasonal(at, ahead, seasons))
-        };
-        let week = |back: usize| lag(back + 7 * season);
-        let phase = (at + ahead) as f64 / season as f64 * std::f64::consts::TAU;
-        let x = [
-            1.0,
-            lag(0),
-            lag(1),
-            lag(2),
-            lag(3),
-            lag(5),
-            lag(8),
-            mean(6),
-            mean(12),
-            mean(24),
-            seasonal(0, 1),
-            seasonal(-1, 1),
-            seasonal(1, 1),
-            seasonal(0, 2),
-            seasonal(0, 3),
-            seasonal(0, 7),
-            seasonal(1, 7),
-            lag(season),
-            lag(season + 1),
-            week(0),
-            phase.sin(),
-            phase.cos(),
-            (2.0 * phase).sin(),
-            (2.0 * phase).cos(),
-        ];
-        let mut row = Row { x, centre, unit };
-        for value in &mut row.x[1..20] {
-            *value = ((*value - centre) / unit).clamp(-REACH, REACH);
-        }
-        row
-    }
-
     pub(super) fn observe(&mut self, past: &Past) {
         let now = past.values.len() - 1;
         for ahead in 1..=self.steps.len() {
@@ -132,9 +60,8 @@ impl Ridge {
             let Some(at) = now.checked_sub(ahead).filter(|at| *at >= past.shape.season) else {
                 continue;
             };
-            let row = self.row(past, at, ahead);
-            let target = (self.view(past.values[now]) - row.centre) / row.unit;
-            let target = target.clamp(-REACH, REACH);
+            let row = Lags::of(self.space, past, at, ahead);
+            let target = row.target(past.values[now]);
             self.steps[ahead - 1].learn(&row.x, target, self.keep);
         }
     }
@@ -147,15 +74,10 @@ impl Ridge {
                 if self.steps[ahead - 1].rows < ROWS_MIN {
                     return past.seasonal(at, ahead, 1);
                 }
-                let row = self.row(past, at, ahead);
+                let row = Lags::of(self.space, past, at, ahead);
                 let step = &mut self.steps[ahead - 1];
                 step.fit();
-                let said = dot(&step.fitted, &row.x).clamp(-REACH, REACH);
-                let said = said * row.unit + row.centre;
-                match self.space {
-                    Space::Log => said.exp_m1(),
-                    Space::Level => said,
-                }
+                row.value(dot(&step.fitted, &row.x))
             })
             .collect()
     }

@@ -124,5 +124,5 @@ fn a_series_without_season_is_taken_as_it_is() {
     }
     assert_eq!(forecaster.forecast().len(), 1);
     let names: Vec<_> = forecaster.weights(0).iter().map(|(name, _)| *name).collect();
-    assert_eq!(names.len(), Expert::ALL.len() + 3);
+    assert_eq!(names.len(), Expert::ALL.len() + 4);
 }
