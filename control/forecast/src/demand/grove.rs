@@ -1,5 +1,5 @@
-//! Boosted trees over the lags of one series, for all its steps at once, grown anew now and then from
-//! what was seen lately.
+//! Boosted trees over the lags of one series, for all its steps at once, grown anew now and then
+//! from what was seen lately.
 
 use std::collections::VecDeque;
 
