@@ -197,3 +197,26 @@ async fn operators_purge_by_service_host_and_path() {
     let told = whole.order("/cache/purge", purge("default/notes")).await;
     assert_eq!((told.status.as_u16(), told.json()["forgotten"].as_u64()), (200, Some(0)));
 }
+
+#[tokio::test]
+async fn a_head_first_and_a_range_first_leave_the_whole_answer_to_others() {
+    let (proxy, app) = start(|_| {}).await;
+    let head = ask(proxy.plain(), send("HEAD", "/head", &[KEEP], "")).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    let whole = fetch(&proxy, "/head", &[KEEP]).await;
+    assert_eq!(whole.json()["target"], "/head");
+    let again = ask(proxy.plain(), send("HEAD", "/head", &[KEEP], "")).await;
+    assert_eq!((outcome(&again), again.body.len()), ("homing; hit", 0));
+    let hits = app.hits();
+    let ranged = get("/range", &[KEEP, ("range", "bytes=0-3")]);
+    let first = ask(proxy.plain(), ranged).await;
+    let whole = fetch(&proxy, "/range", &[KEEP]).await;
+    assert_eq!(whole.json()["target"], "/range");
+    // A part of what is kept is given as such, or the whole is; never a part as if it were whole.
+    let ranged = ask(proxy.plain(), get("/range", &[KEEP, ("range", "bytes=0-3")])).await;
+    for told in [&first, &ranged] {
+        let part = told.status == 206 && told.header("content-range").is_some();
+        assert!(part && told.body.len() == 4 || told.status == 200 && told.json().is_object());
+    }
+    assert!(app.hits() <= hits + 2);
+}

@@ -75,8 +75,9 @@ pub(super) fn run(task: BacktestTask, dir: &Path, out: &Path) -> Result<(), Trou
     Ok(())
 }
 
-/// Tells a forecaster the series and keeps what it says at the task's origins. It is asked now and
-/// then before the first of them too, so that it knows how good it is.
+/// Tells a forecaster the series and keeps what it says at the task's origins. It is asked in
+/// between as well, now and then before the first of them and at every observation after it: each
+/// forecast is scored when its truth arrives, and so it knows how good it is.
 fn foretell(recorded: &Recorded, series: &Series, bar: &ProgressBar) -> Foretold {
     let mut forecaster = Forecaster::new(recorded.shape);
     let mut foretold = Vec::new();
@@ -87,8 +88,8 @@ fn foretell(recorded: &Recorded, series: &Series, bar: &ProgressBar) -> Foretold
         forecaster.observe(*value);
         if origins.next_if_eq(&index).is_some() {
             foretold.push((index, forecaster.forecast()));
-        } else if index >= recorded.shape.season
-            && (first - index.min(first)) % recorded.stride == 0
+        } else if index > first
+            || index >= recorded.shape.season && (first - index) % recorded.stride == 0
         {
             forecaster.forecast();
         }
