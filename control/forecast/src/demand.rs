@@ -72,8 +72,8 @@ impl Past {
     }
 }
 
-/// Watches one series. It keeps every observation it was told, eight bytes each: a caller that never
-/// ends begins another from the last months now and then.
+/// Watches one series. It keeps every observation it was told, eight bytes each: a caller that
+/// never ends begins another from the last months now and then.
 #[derive(Clone, Debug)]
 pub struct Forecaster {
     past: Past,
