@@ -1,4 +1,5 @@
 //! A real Redis server of a test's own: on a free port, in a directory of its own, gone at the end.
+//! `HOMING_REDIS_SERVER` names another program to start, Valkey's for one.
 //! Needs nothing of this crate, so that other test programs may take it in by path.
 
 use std::{
@@ -16,9 +17,14 @@ pub(crate) struct RedisServer {
     child: Option<Child>,
 }
 
+/// The program that the tests start.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("HOMING_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
+
 /// Whether there is a server to start. In CI there must be one; elsewhere its lack is told.
 pub(crate) fn installed() -> bool {
-    let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+    let found = Command::new(program()).arg("--version").stdout(Stdio::null()).status();
     if found.is_ok_and(|status| status.success()) {
         return true;
     }
@@ -53,7 +59,7 @@ impl RedisServer {
     }
 
     fn try_run(&mut self) -> Result<(), String> {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--loglevel", "notice", "--dir"]).arg(self.dir.path());
         command.args(&self.args).stdout(Stdio::piped()).stderr(Stdio::null());

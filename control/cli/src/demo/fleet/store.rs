@@ -11,6 +11,8 @@ use tokio::process::{Child, Command};
 use crate::demo::children::free_ports;
 use crate::trouble::Trouble;
 
+/// The environment variable that names another program to start, Valkey's for one.
+const PROGRAM: &str = "HOMING_REDIS_SERVER";
 /// Longest wait for a server to answer.
 const READY: Duration = Duration::from_secs(10);
 
@@ -55,7 +57,8 @@ impl Store {
     /// There is none to start.
     pub fn start(&mut self) -> Result<(), Trouble> {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.join("log"))?;
-        let child = Command::new("redis-server")
+        let program = std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into());
+        let child = Command::new(&program)
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
             .args(["--appendfsync", "always", "--port", &self.port.to_string()])
             .arg("--dir")
@@ -67,8 +70,11 @@ impl Store {
             .spawn()
             .map_err(|error| {
                 Trouble::unavailable(
-                    format!("redis-server cannot be started: {error}"),
-                    "install it (package redis-server), or use --state hooks",
+                    format!("{} cannot be started: {error}", program.display()),
+                    format!(
+                        "install the package redis-server, name another server (Valkey's, say) in \
+                         {PROGRAM}, or use --state hooks"
+                    ),
                 )
             })?;
         self.child = Some(child);
