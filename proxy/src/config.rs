@@ -45,6 +45,9 @@ pub struct Settings {
     pub secrets: SecretMaterial,
     /// What opens the servers that keep session state.
     pub stores: StoreSecrets,
+    /// The authorities that endpoints which speak TLS are believed by, in PEM; the system's if
+    /// `None`.
+    pub endpoints_ca: Option<Vec<u8>>,
     /// Keys that verify bearer tokens.
     pub jwt_keys: Vec<JwtKey>,
     /// Where requests are logged.

@@ -23,8 +23,10 @@ pub mod checks;
 mod sets;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use sets::EndpointSets;
+pub use trust::EndpointTrust;
 
 /// Retries in a zone: half its requests and a few a second more, so that they can never double the
 /// load of a zone that fails because of load. The burst is what was under way to an endpoint at
@@ -43,6 +45,7 @@ pub struct EndpointPool {
     /// By the zone's name.
     retries: DashMap<String, Arc<Retries>>,
     changed: Arc<Notify>,
+    trust: Arc<EndpointTrust>,
 }
 
 /// One upstream: its address, and how it has been doing.
@@ -81,6 +84,20 @@ pub enum Call {
 }
 
 impl EndpointPool {
+    /// An empty pool, whose upstreams that speak TLS are believed by the authorities of a PEM file,
+    /// or by the system's.
+    #[must_use]
+    pub fn trusting(pem: Option<&[u8]>) -> Self {
+        let trust = pem.map(EndpointTrust::in_pem).unwrap_or_default();
+        Self { trust: Arc::new(trust), ..Self::default() }
+    }
+
+    /// Whom upstreams that speak TLS are believed by.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<EndpointTrust> {
+        &self.trust
+    }
+
     /// Waits until the health of an upstream changes.
     pub async fn changed(&self) {
         self.changed.notified().await;

@@ -2,9 +2,7 @@
 //! Parts get only what they use; nothing else in the crate knows the whole.
 
 use std::{
-    io,
     net::{SocketAddr, TcpListener, UdpSocket},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64},
@@ -13,43 +11,36 @@ use std::{
 
 use arc_swap::ArcSwap;
 use homing_identity::Identity;
-use homing_session::gate::{Event, Reaction, StartFrom};
-use homing_wire::{DirectiveId, GateHello, Incarnation, SessionKey, table::Home};
+use homing_session::gate::Reaction;
+use homing_wire::{GateHello, SessionKey, table::Home};
 use pingora_core::services::Service as _;
 use pingora_proxy::HttpProxy;
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
     access_log,
-    activation_log::{ActivationLog, Recovered},
     admin::{self, AdminParts},
-    clock::Clock,
     config::Settings,
     control_link::{ControlLink, GateLink},
     drain::Leaving,
-    endpoints::{self, EndpointPool},
-    gates::Gates,
+    endpoints,
     handoff::{
         self, Busy, Dispatcher, Driver, Fleet, Releases, Report, Stores, governor::Governor,
         incoming::Incoming, link::HandoffLink,
     },
     http::{
         application::application,
-        cache::GateCache,
         edge::{Edge, EdgeParts, EdgeRules},
-        facts::FactsCell,
         upstream::Credentials,
         zone_view::ZoneViews,
     },
     listen::{EdgeService, Listeners},
-    live::{Live, LiveTable},
-    local_authority::{LocalAuthority, Order, first_table},
-    outcomes::Outcomes,
-    table_file::{Stored, TableFile},
+    local_authority::{LocalAuthority, Order},
     table_keeper::TableKeeper,
-    telemetry::{Metrics, Recorder, metrics::Exposition, shipper::Shipper},
+    telemetry::{metrics::Exposition, shipper::Shipper},
 };
 
+mod assembly;
 mod fault;
 mod fleet;
 mod reload;
@@ -57,6 +48,7 @@ mod running;
 mod signals;
 mod sockets;
 
+use assembly::{Assembly, state_dir};
 pub use fault::StartFault;
 use fleet::{Part, Sockets};
 pub use reload::ReloadFault;
@@ -87,108 +79,7 @@ impl Proxy {
     }
 }
 
-/// The parts that everything else is made of.
-struct Assembly {
-    live: Arc<LiveTable>,
-    gates: Arc<Gates>,
-    facts: Arc<FactsCell>,
-    pool: Arc<EndpointPool>,
-    cache: Arc<GateCache>,
-    recorder: Arc<Recorder>,
-    metrics: Arc<Metrics>,
-    outcomes: Arc<Outcomes>,
-    log: Arc<ActivationLog>,
-    file: TableFile,
-    /// Since when this life has seen every session; 0 if no life before left anything.
-    known_since_ms: u64,
-    /// Homes from the log that the table does not show.
-    homes: Vec<(SessionKey, Home)>,
-}
-
 impl Assembly {
-    fn new(settings: &Settings, part: &Part) -> Result<Self, StartFault> {
-        let dir = &settings.state_dir;
-        std::fs::create_dir_all(dir).map_err(|error| state_dir(dir, error))?;
-        let now_ms = Clock::process().now_ms();
-        let file = TableFile::in_dir(dir);
-        let stored = match file.load().map_err(|error| state_dir(dir, error))? {
-            Stored::Table(table) => Some(*table),
-            Stored::Nothing => None,
-            Stored::Damaged { aside, fault } => {
-                tracing::error!(%fault, aside = %aside.display(), "the stored table is damaged");
-                None
-            }
-        };
-        let log_path = dir.join("activations");
-        let (log, recovered) =
-            ActivationLog::open(&log_path).map_err(|error| state_dir(&log_path, error))?;
-        let known_since_ms = match (&stored, recovered.homes.is_empty()) {
-            (None, true) => 0,
-            _ => now_ms,
-        };
-        // What a former life of a gate activated is control's to know, and its table's to say.
-        let homes = match part.seat.is_solo() {
-            true => recovered_homes(&recovered),
-            false => Vec::new(),
-        };
-        let table = match (&settings.facts, &settings.control) {
-            (Some(facts), _) => Live::compile(first_table(facts.clone(), stored, &homes, now_ms)?),
-            (None, _) => stored.map_or_else(Live::void, Live::compile),
-        };
-        let live = Arc::new(LiveTable::new(table));
-        let (recorder, metrics) = (Arc::<Recorder>::default(), Arc::<Metrics>::default());
-        let incarnation = Incarnation(now_ms);
-        let gates = Gates::new(
-            settings.limits.sessions_per_zone,
-            incarnation,
-            Arc::clone(&recorder),
-            Arc::clone(&metrics),
-        );
-        let gates = Arc::new(gates.seated(Arc::clone(&part.seat)));
-        part.seat.look_at(&live.load());
-        let pool = Arc::<EndpointPool>::default();
-        let facts = Arc::new(FactsCell::reaching(part.reach.clone(), Arc::clone(&pool)));
-        let (outcomes, log) = (Arc::default(), Arc::new(log));
-        let mut parts = Self {
-            live,
-            gates,
-            facts,
-            pool,
-            cache: Arc::new(GateCache::new(settings.limits.cache_bytes)),
-            recorder,
-            metrics,
-            outcomes,
-            log,
-            file,
-            known_since_ms,
-            homes,
-        };
-        parts.seat_recovered(now_ms);
-        Ok(parts)
-    }
-
-    /// Under control the table is control's; what the log knows better is seated in the gates.
-    fn seat_recovered(&mut self, now_ms: u64) {
-        let live = self.live.load_full();
-        self.homes.retain(|(key, home)| live.home(*key).epoch < home.epoch);
-        for (key, home) in &self.homes {
-            let own = Event::Own {
-                directive: DirectiveId(0),
-                incarnation: Incarnation(0),
-                epoch: home.epoch,
-                from: StartFrom::Store,
-            };
-            let told = live.home(*key).zone;
-            let release = Event::Release { to: home.zone, epoch: home.epoch };
-            let seated = self.gates.step(&live, home.zone, *key, own, now_ms).is_ok()
-                && (told == home.zone
-                    || self.gates.step(&live, told, *key, release, now_ms).is_ok());
-            if !seated {
-                tracing::warn!(%key, zone = home.zone.0, "a recovered home could not be seated");
-            }
-        }
-    }
-
     fn start(
         self,
         settings: Settings,
@@ -485,16 +376,4 @@ fn spawn(runtime: &Runtime, name: &'static str, task: impl Future<Output = ()> +
         task.await;
         tracing::debug!(name, "a task has ended");
     });
-}
-
-fn recovered_homes(recovered: &Recovered) -> Vec<(SessionKey, Home)> {
-    if recovered.damaged_bytes > 0 {
-        let bytes = recovered.damaged_bytes;
-        tracing::error!(bytes, "part of the activation log is damaged and was left out");
-    }
-    recovered.homes.values().map(|entry| (entry.key, entry.home)).collect()
-}
-
-fn state_dir(path: &Path, error: io::Error) -> StartFault {
-    StartFault::StateDir { path: path.display().to_string(), error }
 }

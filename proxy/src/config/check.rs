@@ -119,6 +119,7 @@ fn assemble(raw: Raw, document: Option<Document>) -> Settings {
         state_dir: raw.state_dir,
         secrets: raw.secrets,
         stores: raw.stores,
+        endpoints_ca: raw.endpoints_ca,
         jwt_keys: raw.jwt_keys,
         access_log: raw.access_log,
         limits: raw.limits,

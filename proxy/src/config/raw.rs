@@ -42,6 +42,7 @@ pub(super) struct Raw {
     pub(super) state_dir: PathBuf,
     pub(super) secrets: SecretMaterial,
     pub(super) stores: StoreSecrets,
+    pub(super) endpoints_ca: Option<Vec<u8>>,
     pub(super) jwt_keys: Vec<JwtKey>,
     pub(super) access_log: AccessLog,
     pub(super) limits: ProcessLimits,
@@ -73,6 +74,7 @@ pub(super) fn read(map: &mut MapReader<'_>, dir: &Path) -> Raw {
         state_dir: map.or("state_dir", dir.join("state"), |reader| Some(dir.join(reader.text()?))),
         secrets,
         stores: map.or("stores", StoreSecrets::default(), |reader| read_stores(reader, dir)),
+        endpoints_ca: map.optional("endpoints_ca", |reader| read_authorities(reader, dir)),
         jwt_keys: map.or("jwt_keys", Vec::new(), |reader| {
             reader.list(KEYS_MAX, |item| read_jwt_key(item, dir))
         }),
@@ -232,22 +234,25 @@ fn read_stores(reader: &Reader<'_>, dir: &Path) -> Option<StoreSecrets> {
             };
             Some(named.iter().filter_map(read).collect())
         });
-        let redis_ca = map.optional("redis_ca", |reader| {
-            let path = existing_file(reader, dir)?;
-            match read_bounded(&path) {
-                Ok(pem) if has_certificate(&pem) => Some(pem),
-                Ok(_) => {
-                    reader.fault("holds no certificate", "name a PEM file of authorities");
-                    None
-                }
-                Err(error) => {
-                    reader.fault(format!("cannot be read: {error}"), "name one that can be");
-                    None
-                }
-            }
-        });
+        let redis_ca = map.optional("redis_ca", |reader| read_authorities(reader, dir));
         Some(StoreSecrets { redis_passwords, redis_ca })
     })
+}
+
+/// The PEM file of the authorities that somebody else's certificates are checked against.
+fn read_authorities(reader: &Reader<'_>, dir: &Path) -> Option<Vec<u8>> {
+    let path = existing_file(reader, dir)?;
+    match read_bounded(&path) {
+        Ok(pem) if has_certificate(&pem) => Some(pem),
+        Ok(_) => {
+            reader.fault("holds no certificate", "name a PEM file of authorities");
+            None
+        }
+        Err(error) => {
+            reader.fault(format!("cannot be read: {error}"), "name one that can be");
+            None
+        }
+    }
 }
 
 fn has_certificate(pem: &[u8]) -> bool {

@@ -104,10 +104,11 @@ fn passwords_of_stores_come_from_files_and_are_not_shown() {
     let other = homing_wire::RedisUrl::parse("redis://10.1.0.6").unwrap();
     assert_eq!(settings.stores.redis_password(&other), None);
     assert!(!format!("{settings:?}").contains("hush"));
-    let wrong = "stores: { redis_passwords: { h: { file: none } }, redis_ca: ca.pem }\n";
+    let wrong = "stores: { redis_passwords: { h: { file: none } }, redis_ca: ca.pem }\n\
+                 endpoints_ca: ca.pem\n";
     let faults = Settings::parse(&format!("{WHOLE}{wrong}"), dir.path()).unwrap_err();
     let told: Vec<_> = faults.list().iter().map(|fault| fault.path.as_str()).collect();
-    assert_eq!(told, ["stores.redis_passwords.h.file", "stores.redis_ca"]);
+    assert_eq!(told, ["stores.redis_passwords.h.file", "stores.redis_ca", "endpoints_ca"]);
 }
 
 #[test]

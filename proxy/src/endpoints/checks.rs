@@ -16,7 +16,7 @@ use pingora_core::{
 use pingora_http::RequestHeader;
 use tokio::task::JoinSet;
 
-use super::{EndpointPool, Upstream};
+use super::{EndpointPool, EndpointTrust, Upstream};
 use crate::clock::Clock;
 
 /// How often the loop looks at what is due.
@@ -68,8 +68,8 @@ pub async fn keep(pool: Arc<EndpointPool>) {
             let Some(check) = upstream.check.load_full() else { continue };
             if due.check.is_none_or(|at| at <= now) {
                 due.check = Some(now + Duration::from_millis(check.interval_ms.into()));
-                let connector = Arc::clone(&connector);
-                under_way.spawn(async move { run(&connector, &upstream, &check).await });
+                let (connector, trust) = (Arc::clone(&connector), Arc::clone(pool.trust()));
+                under_way.spawn(async move { run(&connector, &trust, &upstream, &check).await });
             }
         }
     }
@@ -95,19 +95,30 @@ async fn resolve(upstream: &Upstream) {
     }
 }
 
-async fn run(connector: &Connector, upstream: &Upstream, check: &HealthCheck) {
+async fn run(
+    connector: &Connector,
+    trust: &EndpointTrust,
+    upstream: &Upstream,
+    check: &HealthCheck,
+) {
     let limit = Duration::from_millis(check.timeout_ms.into());
-    let asked = tokio::time::timeout(limit, ask(connector, upstream, check)).await;
+    let asked = tokio::time::timeout(limit, ask(connector, trust, upstream, check)).await;
     let passed = matches!(asked, Ok(Ok(status)) if (200..300).contains(&status));
     upstream.checked(passed, check, Clock::process().now_ms());
 }
 
 /// GETs the check's path on a connection of its own, since a kept one proves nothing about
 /// whether new ones are taken.
-async fn ask(connector: &Connector, upstream: &Upstream, check: &HealthCheck) -> Result<u16> {
+async fn ask(
+    connector: &Connector,
+    trust: &EndpointTrust,
+    upstream: &Upstream,
+    check: &HealthCheck,
+) -> Result<u16> {
     let address = upstream.address().ok_or_else(|| Error::new(ErrorType::ConnectNoRoute))?;
     let tls = upstream.endpoint.protocol == UpstreamProtocol::Tls;
     let mut peer = HttpPeer::new(address, tls, upstream.host().to_owned());
+    peer.options.ca = trust.for_pingora();
     peer.options.alpn = match upstream.endpoint.protocol {
         UpstreamProtocol::H1 => ALPN::H1,
         UpstreamProtocol::H2c => ALPN::H2,

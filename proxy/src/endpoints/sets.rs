@@ -12,7 +12,7 @@ use homing_session::{
 };
 use homing_wire::{Endpoint, HealthCheck, ServiceId, SessionKey, ZoneId, table::Facts};
 
-use super::{Call, EndpointPool, Retries, Upstream};
+use super::{Call, EndpointPool, EndpointTrust, Retries, Upstream};
 
 /// The endpoints of a table, by service and zone.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct EndpointSets {
     sets: Vec<Vec<Set>>,
     /// By zone index.
     retries: Vec<Arc<Retries>>,
+    trust: Arc<EndpointTrust>,
 }
 
 /// One service's endpoints in one zone, with their weights.
@@ -56,7 +57,13 @@ impl EndpointSets {
             upstream.check.store(check.map(Arc::new));
         }
         let retries = facts.zones.iter().map(|zone| pool.retries(&zone.name)).collect();
-        Self { sets, retries }
+        Self { sets, retries, trust: Arc::clone(pool.trust()) }
+    }
+
+    /// Whom endpoints that speak TLS are believed by.
+    #[must_use]
+    pub fn trust(&self) -> &EndpointTrust {
+        &self.trust
     }
 
     fn set(&self, service: ServiceId, zone: ZoneId) -> &[(Arc<Upstream>, u16)] {

@@ -39,7 +39,12 @@ impl Stores {
     #[must_use]
     pub fn new(facts: Arc<FactsCell>, secrets: StoreSecrets) -> Self {
         let redis = Arc::new(RedisServers::new(secrets));
-        Self { facts, client: HookClient::new(), memory: Arc::default(), redis }
+        Self {
+            client: HookClient::new(Arc::clone(facts.trust())),
+            facts,
+            memory: Arc::default(),
+            redis,
+        }
     }
 
     /// The endpoint of a zone that answers for a session of a service: the same that its requests

@@ -11,7 +11,7 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 
 use super::decide::Places;
-use crate::endpoints::{EndpointPool, EndpointSets, Upstream};
+use crate::endpoints::{EndpointPool, EndpointSets, EndpointTrust, Upstream};
 
 /// One table's facts, compiled for the edge.
 #[derive(Debug)]
@@ -153,6 +153,12 @@ pub struct FactsCell {
 }
 
 impl FactsCell {
+    /// Whom endpoints that speak TLS are believed by.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<EndpointTrust> {
+        self.pool.trust()
+    }
+
     /// An empty cell over the process's endpoints, of which all zones' are in reach.
     #[must_use]
     pub fn new(pool: Arc<EndpointPool>) -> Self {

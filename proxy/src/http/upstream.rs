@@ -86,6 +86,7 @@ pub(super) fn endpoint_peer(exchange: &Exchange, upstream: &Upstream) -> Result<
     };
     let mut peer = peer(exchange, upstream, tls, upstream.host())?;
     peer.options.alpn = alpn;
+    peer.options.ca = exchange.taken.as_ref().and_then(|t| t.facts.endpoints.trust().for_pingora());
     Ok(peer)
 }
 

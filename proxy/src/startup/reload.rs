@@ -69,6 +69,7 @@ impl Reloading {
             ("name", before.name != settings.name),
             ("access_log", before.access_log != settings.access_log),
             ("stores", before.stores != settings.stores),
+            ("endpoints_ca", before.endpoints_ca != settings.endpoints_ca),
             ("limits", before.limits != settings.limits),
             ("drain", before.drain != settings.drain),
             ("control", before.control != settings.control),

@@ -2,7 +2,10 @@
 //! hyper's pooled client: a handoff makes a handful of small calls in a row, and the last ones are
 //! inside the pause, where a fresh connection would be felt.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -10,55 +13,79 @@ use homing_wire::{DirectiveId, Epoch, Hooks, SessionKey, UpstreamProtocol};
 use http::{Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Builder, Client, ResponseFuture, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 
 use super::{CopyKind, Hook, Site, StateCopy, StateFault, StateStore};
+use crate::endpoints::EndpointTrust;
 
 /// Bytes of a refusal's text that are kept for people.
 const REFUSAL_BYTES_MAX: usize = 256;
 
-type Pool = Client<HttpConnector, Full<Bytes>>;
+type Pool<C = HttpConnector> = Client<C, Full<Bytes>>;
 
 /// Pooled connections to the zones' endpoints, shared by all services.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HookClient {
     h1: Pool,
     h2c: Pool,
+    /// Made at the first use, as the trust that it needs is.
+    tls: Arc<OnceLock<Pool<HttpsConnector<HttpConnector>>>>,
+    trust: Arc<EndpointTrust>,
 }
 
 impl HookClient {
-    /// An empty pool.
+    /// An empty pool, which believes endpoints that speak TLS as requests to them do.
     #[must_use]
-    pub fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(Duration::from_secs(2)));
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(8);
-        let h1 = builder.build(connector.clone());
-        let h2c = builder.http2_only(true).build(connector);
-        Self { h1, h2c }
+    pub fn new(trust: Arc<EndpointTrust>) -> Self {
+        let h1 = pooled().build(connector());
+        let h2c = pooled().http2_only(true).build(connector());
+        Self { h1, h2c, tls: Arc::default(), trust }
     }
 
-    fn for_protocol(&self, protocol: UpstreamProtocol) -> Option<&Pool> {
+    fn request(&self, protocol: UpstreamProtocol, request: Request<Full<Bytes>>) -> ResponseFuture {
         match protocol {
-            UpstreamProtocol::H1 => Some(&self.h1),
-            UpstreamProtocol::H2c => Some(&self.h2c),
-            UpstreamProtocol::Tls => None,
+            UpstreamProtocol::H1 => self.h1.request(request),
+            UpstreamProtocol::H2c => self.h2c.request(request),
+            UpstreamProtocol::Tls => self.tls.get_or_init(|| self.over_tls()).request(request),
         }
+    }
+
+    fn over_tls(&self) -> Pool<HttpsConnector<HttpConnector>> {
+        let mut plain = connector();
+        plain.enforce_http(false);
+        let tls = HttpsConnectorBuilder::new()
+            .with_tls_config((*self.trust.client_config()).clone())
+            .https_only()
+            .enable_all_versions()
+            .wrap_connector(plain);
+        pooled().build(tls)
     }
 }
 
-impl Default for HookClient {
-    fn default() -> Self {
-        Self::new()
+impl std::fmt::Debug for HookClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HookClient").field("trust", &self.trust).finish_non_exhaustive()
     }
+}
+
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(Duration::from_secs(2)));
+    connector
+}
+
+fn pooled() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(8);
+    builder
 }
 
 /// The hooks of one service.
@@ -109,12 +136,13 @@ impl HookStore {
         let Some(endpoint) = &site.endpoint else {
             return Err(unreachable("the zone", "it has no endpoint for this service".to_owned()));
         };
-        let Some(pool) = self.client.for_protocol(endpoint.protocol) else {
-            let detail = "state hooks are called over http or h2c, not over TLS".to_owned();
-            return Err(unreachable(&endpoint.address, detail));
+        let scheme = match endpoint.protocol {
+            UpstreamProtocol::Tls => "https",
+            UpstreamProtocol::H1 | UpstreamProtocol::H2c => "http",
         };
         let base = self.hooks.path.trim_end_matches('/');
-        let uri = format!("http://{}{base}/{key}/{}{}", endpoint.address, hook.name(), call.query);
+        let uri =
+            format!("{scheme}://{}{base}/{key}/{}{}", endpoint.address, hook.name(), call.query);
         let request = Request::builder()
             .method(call.method)
             .uri(uri)
@@ -122,7 +150,7 @@ impl HookStore {
             .header(CONTENT_LENGTH, call.body.len())
             .body(Full::new(call.body))
             .map_err(|error| unreachable(&endpoint.address, error.to_string()))?;
-        pool.request(request).await.map_err(|error| {
+        self.client.request(endpoint.protocol, request).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             unreachable(&endpoint.address, cause.unwrap_or_else(|| error.to_string()))
         })

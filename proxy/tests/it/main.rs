@@ -26,6 +26,7 @@ mod redis_server;
 mod redis_store;
 mod restarts;
 mod sessions;
+mod tls_endpoints;
 mod tunnels;
 mod undone;
 mod whole;

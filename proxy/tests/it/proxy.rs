@@ -55,6 +55,7 @@ pub(crate) struct Setup {
     pub(crate) limits: ConnectionLimits,
     pub(crate) certificates: Vec<CertFiles>,
     pub(crate) log: Option<AccessLog>,
+    pub(crate) endpoints_ca: Option<Vec<u8>>,
 }
 
 impl Setup {
@@ -86,7 +87,7 @@ impl Setup {
             head_bytes_max: 16 << 10,
         };
         let limits = ConnectionLimits { head_bytes_max: 16 << 10, ..ConnectionLimits::default() };
-        Self { facts, rules, limits, certificates: Vec::new(), log: None }
+        Self { facts, rules, limits, certificates: Vec::new(), log: None, endpoints_ca: None }
     }
 
     pub(crate) fn service(&mut self) -> &mut Service {
@@ -117,7 +118,7 @@ impl Setup {
             Arc::clone(&recorder),
             Arc::clone(&metrics),
         ));
-        let pool = Arc::<EndpointPool>::default();
+        let pool = Arc::new(EndpointPool::trusting(self.endpoints_ca.as_deref()));
         let facts = Arc::new(FactsCell::new(Arc::clone(&pool)));
         let views = Arc::new(ZoneViews::new(
             Arc::clone(&live),

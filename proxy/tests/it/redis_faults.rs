@@ -213,8 +213,8 @@ async fn values_of_a_later_version_and_a_server_that_is_too_old() {
     check(&fault, &old, "older than 6.0", UndoneReason::ExportFailed);
 }
 
-/// An authority and a certificate of 127.0.0.1 by it, as files of a Redis server.
-fn certificates(dir: &Path) -> Vec<u8> {
+/// An authority and a certificate of 127.0.0.1 by it, as files of a server; the authority in PEM.
+pub(crate) fn certificates(dir: &Path) -> Vec<u8> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().unwrap();

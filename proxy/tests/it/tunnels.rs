@@ -22,7 +22,7 @@ const ACCEPT: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\
                         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhello ";
 
 /// Accepts any handshake at once, says `hello `, then echoes until `bye`.
-async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -46,7 +46,7 @@ async fn echo() -> SocketAddr {
     address
 }
 
-async fn open(proxy: SocketAddr) -> TcpStream {
+pub(crate) async fn open(proxy: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(proxy).await.unwrap();
     socket.write_all(SHAKE.as_bytes()).await.unwrap();
     let mut read = Vec::new();
@@ -61,16 +61,21 @@ async fn open(proxy: SocketAddr) -> TcpStream {
     socket
 }
 
+/// Says something and hears it back.
+pub(crate) async fn say(socket: &mut TcpStream, said: &[u8]) {
+    socket.write_all(said).await.unwrap();
+    let mut heard = vec![0; said.len()];
+    tokio::time::timeout(PATIENCE, socket.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(heard, said);
+}
+
 #[tokio::test]
 async fn no_upgrade_is_lost_and_bytes_pass_both_ways() {
     let proxy = Setup::new(&[("paris", &[echo().await])]).start();
     for round in 0..100 {
         let mut socket = open(proxy.plain()).await;
-        let said = vec![round; 40_000];
-        socket.write_all(&said).await.unwrap();
-        let mut heard = vec![0; said.len()];
-        tokio::time::timeout(PATIENCE, socket.read_exact(&mut heard)).await.unwrap().unwrap();
-        assert_eq!(heard, said);
+        say(&mut socket, &vec![round; 40_000]).await;
+        let mut heard = vec![0; 100];
         socket.write_all(b"bye").await.unwrap();
         let ended = tokio::time::timeout(PATIENCE, socket.read(&mut heard)).await.unwrap();
         assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::call::Underway;
+use crate::endpoints::Upstream;
 use crate::http::{
     edge::{Edge, Side},
     exchange::{Exchange, Taken, Way},
@@ -127,21 +128,24 @@ impl Edge {
         while exchange.tried.is_empty() || (!exchange.is_for_gate() && self.may_retry(exchange)) {
             let Some(upstream) = next_upstream(exchange) else { break };
             let is_gate = exchange.is_for_gate();
-            if !is_gate && upstream.endpoint.protocol != UpstreamProtocol::H1 {
+            if !is_gate && upstream.endpoint.protocol == UpstreamProtocol::H2c {
                 return Err(Failure::UpgradeUnsupported);
             }
             let Some(address) = upstream.address() else { break };
             exchange.first_try();
             exchange.tried.push(Arc::clone(&upstream));
             exchange.served_by = Some(Arc::clone(&upstream));
-            let call = Underway::begin(exchange, upstream, self.clock);
+            let call = Underway::begin(exchange, Arc::clone(&upstream), self.clock);
             let connect = async {
                 let stream = TcpStream::connect(address).await?;
                 // Small messages are what these connections are for.
                 let _ = stream.set_nodelay(true);
-                match is_gate {
-                    true => self.secure(exchange, stream).await,
-                    false => Ok(Box::new(stream) as Box<dyn Io>),
+                match (is_gate, upstream.endpoint.protocol) {
+                    (true, _) => self.secure(exchange, stream).await,
+                    (false, UpstreamProtocol::Tls) => {
+                        secure_endpoint(exchange, &upstream, stream).await
+                    }
+                    (false, _) => Ok(Box::new(stream) as Box<dyn Io>),
                 }
             };
             failure = match timeout(patience, connect).await {
@@ -164,6 +168,20 @@ impl Edge {
         let connector = TlsConnector::from(Arc::clone(&credentials.tunnel));
         Ok(Box::new(connector.connect(name, stream).await?))
     }
+}
+
+/// TLS to an endpoint, under the host of its address.
+async fn secure_endpoint(
+    exchange: &Exchange,
+    upstream: &Upstream,
+    stream: TcpStream,
+) -> std::io::Result<Box<dyn Io>> {
+    let odd = |what: &str| std::io::Error::other(what.to_owned());
+    let taken = exchange.taken.as_ref().ok_or_else(|| odd("not taken in"))?;
+    let name = ServerName::try_from(upstream.host().to_owned()).map_err(|_| odd("no name"))?;
+    // Without ALPN: what is spoken is HTTP/1.1, since it will be an upgrade of that.
+    let connector = TlsConnector::from(taken.facts.endpoints.trust().client_config());
+    Ok(Box::new(connector.connect(name, stream).await?))
 }
 
 /// Sends the client's handshake and reads the reply.
