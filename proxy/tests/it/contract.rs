@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use crate::{
     client::{ask, get, send},
     whole::{BRISK, Whole, settings_text},
@@ -93,24 +95,55 @@ async fn the_sample_app_refuses_what_the_contract_does_not_have() {
     assert_eq!(serve(&[("homing-session", "00ff"), ("homing-epoch", "5")]).await, 200);
 }
 
+/// Follows a reference within the document.
+fn followed<'a>(document: &'a Value, node: &'a Value) -> &'a Value {
+    match node["$ref"].as_str() {
+        Some(path) => document.pointer(path.trim_start_matches('#')).expect(path),
+        None => node,
+    }
+}
+
+/// Every reference in the document leads somewhere.
+fn follow_all(document: &Value, node: &Value) {
+    match node {
+        Value::Object(fields) => {
+            assert!(!followed(document, node).is_null());
+            fields.values().for_each(|field| follow_all(document, field));
+        }
+        Value::Array(items) => items.iter().for_each(|item| follow_all(document, item)),
+        _ => {}
+    }
+}
+
 #[test]
 fn the_contract_names_every_hook_and_what_it_takes() {
     let text = std::fs::read_to_string(docs("hooks.openapi.yaml")).unwrap();
-    // What the client in src/state/hooks.rs sends and reads, word for word.
-    for (hook, words) in [
-        (
-            "export",
-            &["name: since", "homing-state-version", "homing-state-kind", "content-length"][..],
-        ),
-        ("import", &["name: directive", "name: version", "name: kind"]),
-        ("fence", &["parameters/epoch"]),
-        ("release", &["parameters/epoch"]),
+    let document: Value = serde_saphyr::from_str(&text).unwrap();
+    follow_all(&document, &document);
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 4);
+    // What the client in src/state/hooks.rs sends and reads.
+    for (hook, method, asked) in [
+        ("export", "get", &["since"][..]),
+        ("import", "put", &["directive", "version", "kind"]),
+        ("fence", "post", &["epoch"]),
+        ("release", "post", &["epoch"]),
     ] {
-        let (_, section) = text.split_once(&format!("  /{{key}}/{hook}:\n")).expect(hook);
-        let section = section.split("\n  /{key}/").next().unwrap();
-        for word in words {
-            assert!(section.contains(word), "{hook} lacks {word}");
+        let path = &paths[&format!("/{{key}}/{hook}")];
+        let call = &path[method];
+        let both = [&path["parameters"], &call["parameters"]];
+        let stated = both.iter().filter_map(|list| list.as_array()).flatten();
+        let stated: Vec<_> = stated.map(|one| followed(&document, one)).collect();
+        for name in asked.iter().chain(&["key"]) {
+            let found = stated.iter().find(|parameter| parameter["name"] == *name);
+            assert_eq!(found.expect(name)["required"], true, "{hook} {name}");
         }
+        assert!(call["responses"].as_object().unwrap().len() >= 2, "{hook}");
+    }
+    let export = &paths["/{key}/export"]["get"]["responses"]["200"]["headers"];
+    for header in ["homing-state-version", "homing-state-kind", "content-length"] {
+        assert!(export[header].is_object(), "{header}");
     }
     let client = include_str!("../../src/state/hooks.rs");
     for word in ["?since=", "?directive=", "&version=", "&kind=", "?epoch="] {
