@@ -191,6 +191,7 @@ fn facts(origins: &[SocketAddr]) -> Facts {
             state: StateSpec::Stateless,
             long_lived: LongLived::Drain,
             cache: None,
+            idempotency: false,
             endpoints: Vec::new(),
             health: None,
             limits: TrafficLimits::default(),

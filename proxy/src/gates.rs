@@ -21,10 +21,12 @@ use crate::{
 };
 
 mod defend;
+mod once;
 mod sessions;
 #[cfg(test)]
 mod tests;
 
+pub use once::{Named, RequestName};
 pub use sessions::SessionPage;
 
 /// Shards of one zone's gate. A power of two.
@@ -86,6 +88,8 @@ pub struct Finish {
     pub bytes: u64,
     /// Time to the response head, microseconds.
     pub latency_us: u64,
+    /// Whether the status is the app's.
+    pub by_app: bool,
 }
 
 /// A request in execution. It is counted in flight until this is finished or dropped.
@@ -95,6 +99,8 @@ pub struct Permit {
     zone: ZoneId,
     key: SessionKey,
     epoch: Epoch,
+    /// The name it goes by in its session's dedup window, if it has one.
+    entered: Option<once::Entered>,
     finished: bool,
 }
 
@@ -207,7 +213,14 @@ impl Gates {
             Admit::Execute { epoch } => {
                 self.recorder.started(zone);
                 let gates = Arc::clone(self);
-                Admission::Go(Permit { gates, zone, key: who.key, epoch, finished: false })
+                Admission::Go(Permit {
+                    gates,
+                    zone,
+                    key: who.key,
+                    epoch,
+                    entered: None,
+                    finished: false,
+                })
             }
             Admit::Park => {
                 let limits = &live.table.facts().policy.hold;
@@ -403,16 +416,24 @@ impl Permit {
     /// The request was answered.
     pub fn finish(mut self, finish: Finish) {
         let latency_us = finish.latency_us.min(u32::MAX.into()) as u32;
-        self.count_out(Some(Activity { bytes: finish.bytes, latency_us }));
+        let status = finish.by_app.then_some(finish.status);
+        self.count_out(Some(Activity { bytes: finish.bytes, latency_us }), status);
         let class = StatusClass::of(finish.status);
         self.gates.recorder.finished(self.zone, class, finish.bytes, finish.latency_us);
     }
 
-    fn count_out(&mut self, activity: Option<Activity>) {
+    fn count_out(&mut self, activity: Option<Activity>, status: Option<u16>) {
         self.finished = true;
         let Some(shard) = self.gates.known(self.zone, self.key) else { return };
         let now_ms = Clock::process().now_ms();
-        let finished = shard.lock().finish(self.key, activity, now_ms);
+        let finished = {
+            let mut shard = shard.lock();
+            // With the count, under one lock: what a cut finds drained, it finds settled.
+            if let (Some(_), Some(window)) = (&self.entered, shard.dedup_mut(self.key)) {
+                self.settle(window, status);
+            }
+            shard.finish(self.key, activity, now_ms)
+        };
         if finished.drained {
             self.gates.holds.drained(self.key);
         }
@@ -422,7 +443,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.finished {
-            self.count_out(None);
+            self.count_out(None, None);
             self.gates.recorder.finished(self.zone, StatusClass::ServerError, 0, 0);
         }
     }

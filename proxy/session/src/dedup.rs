@@ -46,6 +46,19 @@ impl DedupWindow {
         newest_first.find(|entry| (entry.client, entry.seq) == (client, seq)).map(|e| e.digest)
     }
 
+    /// Replaces the digest of a request that is remembered.
+    pub fn amend(&mut self, client: u64, seq: u64, digest: u64) {
+        let of = |entry: &&mut Entry| (entry.client, entry.seq) == (client, seq);
+        if let Some(entry) = self.entries.iter_mut().rev().find(of) {
+            entry.digest = digest;
+        }
+    }
+
+    /// Forgets a request that was not executed after all.
+    pub fn forget(&mut self, client: u64, seq: u64) {
+        self.entries.retain(|entry| (entry.client, entry.seq) != (client, seq));
+    }
+
     /// Remembers an executed request and forgets the oldest beyond the window. Every client's last
     /// is kept while another's can go: who waits long for an answer would else be pushed out by
     /// the busy, and its next attempt executed again.

@@ -31,6 +31,7 @@ fn facts(endpoints: Vec<Endpoint>) -> Facts {
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
         cache: None,
+        idempotency: false,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits::default(),

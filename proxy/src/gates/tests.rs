@@ -52,7 +52,7 @@ fn a_permit_counts_a_request_in_and_out_however_it_ends() {
     let Admission::Go(first) = gates.admit(&live, home.zone, who(key), NEW, 1) else { panic!() };
     let Admission::Go(second) = gates.admit(&live, home.zone, who(key), NEW, 2) else { panic!() };
     assert_eq!((first.epoch(), gates.in_flight(home.zone, key)), (home.epoch, 2));
-    first.finish(Finish { status: 200, bytes: 10, latency_us: 500 });
+    first.finish(Finish { status: 200, bytes: 10, latency_us: 500, by_app: true });
     drop(second);
     assert_eq!(gates.in_flight(home.zone, key), 0);
     assert_eq!(gates.counts(home.zone).homes, 1);

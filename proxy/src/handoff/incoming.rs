@@ -58,6 +58,8 @@ struct Taking {
     store: Option<Arc<dyn StateStore>>,
     site: Site,
     copy: Option<StateCopy>,
+    /// The session's dedup window, as its source had it at the cut.
+    window: Bytes,
     /// Whether anything is staged in the store.
     staged: bool,
     fault: Option<(UndoneReason, String)>,
@@ -147,6 +149,7 @@ impl Incoming {
             store: driver.stores.of(spec),
             site: driver.stores.site(&live, service, zone, open.key),
             copy: None,
+            window: Bytes::new(),
             staged: false,
             fault: None,
             granted: None,
@@ -207,6 +210,7 @@ impl Taking {
                 Event::Stage(self.arrived(payload, framed.bytes))
             }
             LinkFrame::Grant { payload, .. } => {
+                self.window = framed.window;
                 self.granted.get_or_insert_with(Instant::now);
                 Event::Grant(self.arrived(payload, framed.bytes))
             }
@@ -291,6 +295,13 @@ impl Taking {
     fn step(&mut self, driver: &Driver, event: gate::Event) {
         let live = driver.live.load_full();
         let now_ms = driver.clock.now_ms();
+        if matches!(event, gate::Event::Activate { .. }) {
+            // Before anything can be executed here. What a source of another release may have
+            // written is lost, and told: the session matters more.
+            if let Err(fault) = driver.gates.put_window(self.site.zone, self.key, &self.window) {
+                tracing::warn!(key = %self.key, %fault, "requests already executed are forgotten");
+            }
+        }
         match driver.gates.step(&live, self.site.zone, self.key, event, now_ms) {
             Ok(reaction) => {
                 if reaction == Reaction::Activated {

@@ -137,11 +137,14 @@ impl<'a> Outgoing<'a> {
             Action::Export { ticket, since, .. } => self.export(ticket, since),
             Action::SendTarget(Message::Stage { copy, .. }) => {
                 let payload = payload(copy, self.copy.as_ref());
-                self.say(LinkFrame::Stage(payload), true).await;
+                self.say(LinkFrame::Stage(payload), Bytes::new(), true).await;
             }
             Action::SendTarget(Message::Grant { copy, .. }) => {
                 let payload = payload(copy, self.copy.as_ref());
-                self.say(LinkFrame::Grant { payload, window_bytes: 0 }, false).await;
+                // Nothing is executed any more, so the window is as the target must have it.
+                let window = self.driver.gates.window(self.from.zone, self.directive.key);
+                let frame = LinkFrame::Grant { payload, window_bytes: window.len() as u32 };
+                self.say(frame, window.into(), false).await;
                 if self.cut_us == 0 {
                     self.cut_us = self.frozen.map_or(0, us_since);
                 }
@@ -211,7 +214,7 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    async fn say(&mut self, frame: LinkFrame, paced: bool) {
+    async fn say(&mut self, frame: LinkFrame, window: Bytes, paced: bool) {
         if self.talk.is_none() {
             let Some((gate, open)) = self.target() else {
                 let detail = "the target zone has no gate".to_owned();
@@ -220,7 +223,7 @@ impl<'a> Outgoing<'a> {
             self.talk = Some(Talk::begin(self.fleet, gate, open));
         }
         let bytes = self.copy.as_ref().map_or_else(Bytes::new, |copy| copy.bytes.clone());
-        let framed = Framed { frame, bytes, window: Bytes::new() };
+        let framed = Framed { frame, bytes, window };
         if let Some(talk) = &mut self.talk
             && !talk.say(framed, paced).await
         {

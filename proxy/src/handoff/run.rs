@@ -288,6 +288,11 @@ impl<'a> Run<'a> {
 
     fn step_target(&mut self, event: gate::Event) {
         if matches!(event, gate::Event::Activate { .. }) {
+            let (gates, key) = (&self.driver.gates, self.directive.key);
+            let window = gates.window(self.from.zone, key);
+            if let Err(fault) = gates.put_window(self.to.zone, key, &window) {
+                tracing::error!(%fault, "a window of our own does not read");
+            }
             let home = Home { zone: self.to.zone, epoch: self.directive.epoch };
             if let Err(error) = self.record(home) {
                 // What is not recorded must not happen: a killed process would forget it.

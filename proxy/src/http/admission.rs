@@ -8,6 +8,8 @@ use std::{
 
 use homing_session::{head::HeadView, hold::Waiting, roster::Who};
 use homing_wire::{Epoch, Service, ZoneId, table::Home};
+use http::uri::PathAndQuery;
+use pingora_http::RequestHeader;
 use pingora_proxy::Session as Downstream;
 
 use super::{
@@ -23,7 +25,7 @@ use super::{
     outbound,
 };
 use crate::{
-    gates::{Admission, Permit, Refused},
+    gates::{Admission, Named, Permit, Refused, RequestName},
     hold::Resumed,
 };
 
@@ -33,6 +35,10 @@ const REDIRECTS_MAX: u32 = 3;
 const HOLDS_MAX: u32 = 4;
 /// How often a gate that may not act, or is not told who owns the session, is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(25);
+
+/// What names a request (draft-ietf-httpapi-idempotency-key-header), and how long it may be.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const KEY_BYTES_MAX: usize = 255;
 
 /// What a gate decided on a request.
 enum LetIn {
@@ -128,7 +134,8 @@ impl Edge {
         let bytes = head_bytes(client.req_header()) as u64;
         let asking = Asking { who, zone: taken.zone, least: taken.least, bytes };
         match self.admit(asking, &mut taken.held).await? {
-            LetIn::Here(permit, zone) => {
+            LetIn::Here(mut permit, zone) => {
+                once(client.req_header(), taken, &mut permit)?;
                 taken.permit = Some(permit);
                 taken.zone = zone;
             }
@@ -319,6 +326,24 @@ fn bound(client: &mut Downstream, exchange: &mut Exchange, service: &Service) {
     exchange.body = BodyCount::new(service.limits.body_bytes_max);
     let pause = Duration::from_millis(service.limits.client_timeout_ms.into());
     client.set_read_timeout(Some(pause));
+}
+
+/// Lets a request that names itself pass once, where its service wants that.
+fn once(head: &RequestHeader, taken: &Taken, permit: &mut Permit) -> Result<(), Failure> {
+    let wanted = taken.service().is_some_and(|service| service.idempotency);
+    let key = head.headers.get(IDEMPOTENCY_KEY).filter(|_| wanted && !head.method.is_safe());
+    let Some(key) = key else { return Ok(()) };
+    if key.len() > KEY_BYTES_MAX {
+        return Err(Failure::KeyTooLong);
+    }
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    match permit.enter(RequestName::new(key.as_bytes(), head.method.as_str(), target)) {
+        Named::New => Ok(()),
+        Named::UnderWay => Err(Failure::KeyUnderWay),
+        Named::Executed(status) => Err(Failure::KeyExecuted(status)),
+        Named::Unknown => Err(Failure::KeyUnknown),
+        Named::Reused => Err(Failure::KeyReused),
+    }
 }
 
 fn refused(refused: Refused) -> Failure {

@@ -374,6 +374,9 @@ impl ProxyHttp for Edge {
         head: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some(permit) = exchange.taken.as_mut().and_then(|taken| taken.permit.as_mut()) {
+            permit.is_sent();
+        }
         match (&exchange.taken, exchange.is_for_gate()) {
             (Some(taken), true) => {
                 outbound::towards_gate(exchange, taken, client.req_header(), head, self.side)

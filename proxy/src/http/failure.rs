@@ -48,6 +48,16 @@ pub enum Failure {
     Overloaded,
     /// The protocol asked for is not spoken on this route.
     UpgradeUnsupported,
+    /// An `Idempotency-Key` is too long.
+    KeyTooLong,
+    /// A request of the same `Idempotency-Key` is being executed.
+    KeyUnderWay,
+    /// The request of this `Idempotency-Key` was executed, and answered with this status.
+    KeyExecuted(u16),
+    /// The request of this `Idempotency-Key` was sent to the app and never answered.
+    KeyUnknown,
+    /// The `Idempotency-Key` was used for another request.
+    KeyReused,
     /// A fault of Homing's own.
     Internal,
 }
@@ -113,6 +123,9 @@ impl Failure {
             "{{\"type\":\"https://homing.dev/problems/{}\",\"title\":\"{}\",\"status\":{}",
             told.name, told.title, told.status
         );
+        if let Self::KeyExecuted(status) = self {
+            let _ = write!(body, ",\"executedStatus\":{status}");
+        }
         if is_plain(request_id) {
             let _ = write!(body, ",\"requestId\":\"{request_id}\"");
         }
@@ -173,6 +186,20 @@ impl Failure {
                 "The ingress is at its limit", "proxy_internal_response", Some(1)),
             Self::UpgradeUnsupported => told(501, "upgrade-unsupported",
                 "This protocol upgrade is not supported here", "http_upgrade_failed", None),
+            Self::KeyTooLong => told(400, "idempotency-key-too-long",
+                "The Idempotency-Key is over 255 bytes", "http_request_error", None),
+            Self::KeyUnderWay => told(409, "request-under-way",
+                "A request of this Idempotency-Key is being executed", "http_request_denied",
+                Some(1)),
+            Self::KeyExecuted(_) => told(409, "request-executed",
+                "The request of this Idempotency-Key was executed; executedStatus is what it was \
+                 answered with", "http_request_denied", None),
+            Self::KeyUnknown => told(409, "request-outcome-unknown",
+                "The request of this Idempotency-Key was sent to the app, which did not answer",
+                "http_request_denied", None),
+            Self::KeyReused => told(422, "idempotency-key-reused",
+                "The Idempotency-Key was used for another method or target",
+                "http_request_denied", None),
             Self::Internal => told(500, "internal",
                 "The ingress failed", "proxy_internal_error", None),
         }

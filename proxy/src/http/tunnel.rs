@@ -213,7 +213,8 @@ impl Edge {
         let latency_us = exchange.us_to(exchange.head_at.unwrap_or_else(Instant::now));
         if let Some(permit) = exchange.taken.as_mut().and_then(|taken| taken.permit.take()) {
             let (status, bytes) = (exchange.status, client.body_bytes_sent() as u64);
-            permit.finish(Finish { status, bytes, latency_us });
+            let by_app = exchange.failure.is_none();
+            permit.finish(Finish { status, bytes, latency_us, by_app });
         }
     }
 

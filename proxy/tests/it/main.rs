@@ -17,6 +17,7 @@ mod headers;
 mod holds;
 mod moves;
 mod notebook;
+mod once;
 mod processes;
 mod protocols;
 mod proxy;

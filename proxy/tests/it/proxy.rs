@@ -216,6 +216,7 @@ pub(crate) fn service(name: &str, from: Vec<KeySource>) -> Service {
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
         cache: None,
+        idempotency: false,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits { connect_timeout_ms: 500, ..TrafficLimits::default() },

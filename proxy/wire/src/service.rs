@@ -20,6 +20,8 @@ pub struct Service {
     pub long_lived: LongLived,
     /// What of its answers the gates keep; `None` keeps nothing.
     pub cache: Option<CacheSpec>,
+    /// Whether its gates execute a request that carries an `Idempotency-Key` once only.
+    pub idempotency: bool,
     /// Endpoints of its own, by zone; a zone not named here uses the zone's endpoints.
     pub endpoints: Vec<(ZoneId, Vec<Endpoint>)>,
     /// Active health checks; `None` leaves passive ejection only.

@@ -59,6 +59,7 @@ fn facts() -> Facts {
             }),
             long_lived: LongLived::Carry,
             cache: None,
+            idempotency: false,
             endpoints: vec![(ZoneId(1), zone("x", 0).endpoints)],
             health: Some(HealthCheck {
                 path: "/health".to_owned(),

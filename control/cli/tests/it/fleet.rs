@@ -132,7 +132,7 @@ fn document(apps: &[u16]) -> String {
     format!(
         "zones:\n  - {{ name: paris, endpoints: [\"127.0.0.1:{}\"] }}\n  - {{ name: tokyo, \
          endpoints: [\"127.0.0.1:{}\"] }}\nservices:\n  - name: notebook\n    session: {{ from: [{{ \
-         cookie: {{ name: homing, secure: false }} }}], idle: 1h }}\n    state: hooks\n",
+         cookie: {{ name: homing, secure: false }} }}], idle: 1h }}\n    state: hooks\n    idempotency: on\n",
         apps[0], apps[1]
     )
 }
@@ -179,8 +179,16 @@ fn a_session_is_handed_over_between_gates_and_its_requests_follow() {
         zone = to.to_owned();
         assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "bread").0, 200);
     }
+    // What was executed before a move is not executed again after it.
+    jar.key = Some("eggs-1".to_owned());
+    assert_eq!(jar.ask(fleet.edge, "POST", "/notebook", "eggs").0, 200);
+    let to = if zone == "paris" { "tokyo" } else { "paris" };
+    assert_eq!(fleet.ask(&["move", key, to, "--wait"]).code, 0);
+    let (status, told) = jar.ask(fleet.edge, "POST", "/notebook", "eggs");
+    assert!(status == 409 && told.contains("request-executed"), "{told}");
     let last = json(&jar.ask(fleet.edge, "GET", "/notebook", "").1);
-    assert_eq!(last["lines"].as_u64().or(last["count"].as_u64()), Some(7), "{last}");
+    assert_eq!(last["zone"].as_str(), Some(to));
+    assert_eq!(last["lines"].as_u64().or(last["count"].as_u64()), Some(8), "{last}");
 }
 
 #[test]

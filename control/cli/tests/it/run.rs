@@ -78,6 +78,8 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
 #[derive(Default)]
 pub(crate) struct Jar {
     pub(crate) cookie: Option<String>,
+    /// Names its requests, as their `Idempotency-Key`.
+    pub(crate) key: Option<String>,
 }
 
 impl Jar {
@@ -85,9 +87,11 @@ impl Jar {
         let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let cookie = self.cookie.as_ref().map(|c| format!("Cookie: {c}\r\n")).unwrap_or_default();
+        let key = self.key.iter().map(|key| format!("Idempotency-Key: {key}\r\n"));
+        let key = key.collect::<String>();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{cookie}Content-Length: {}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{cookie}{key}Content-Length: {}\r\n\
              Connection: close\r\n\r\n{body}",
             body.len()
         )

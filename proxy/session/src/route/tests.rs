@@ -27,6 +27,7 @@ fn service(name: &str, hosts: &[&str], path_prefix: &str) -> Service {
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
         cache: None,
+        idempotency: false,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits::default(),

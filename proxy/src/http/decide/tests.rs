@@ -41,6 +41,7 @@ fn service(name: &str, path: &str, from: Vec<KeySource>) -> Service {
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
         cache: None,
+        idempotency: false,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits { body_bytes_max: 1_000, ..TrafficLimits::default() },

@@ -24,7 +24,8 @@ impl Edge {
             match taken.permit.take() {
                 // Without a status nobody was answered: dropping the permit says so.
                 Some(permit) if exchange.status > 0 => {
-                    permit.finish(Finish { status: exchange.status, bytes, latency_us });
+                    let (status, by_app) = (exchange.status, exchange.failure.is_none());
+                    permit.finish(Finish { status, bytes, latency_us, by_app });
                 }
                 Some(_) => {}
                 // Its permit was finished before its end.

@@ -1,6 +1,6 @@
 use super::*;
 
-const ALL: [Failure; 20] = [
+const ALL: [Failure; 25] = [
     Failure::OwnershipLost,
     Failure::BadRequest,
     Failure::HeadTooLarge,
@@ -20,6 +20,11 @@ const ALL: [Failure; 20] = [
     Failure::UpstreamTimeout,
     Failure::Overloaded,
     Failure::UpgradeUnsupported,
+    Failure::KeyTooLong,
+    Failure::KeyUnderWay,
+    Failure::KeyExecuted(201),
+    Failure::KeyUnknown,
+    Failure::KeyReused,
     Failure::Internal,
 ];
 
@@ -34,9 +39,10 @@ fn every_problem_is_json_that_repeats_its_status() {
 }
 
 #[test]
-fn every_503_says_when_to_come_back() {
+fn every_answer_that_means_later_says_when() {
     for failure in ALL {
-        assert_eq!(failure.status() == 503, failure.retry_after_s().is_some(), "{failure:?}");
+        let later = failure.status() == 503 || failure == Failure::KeyUnderWay;
+        assert_eq!(later, failure.retry_after_s().is_some(), "{failure:?}");
     }
 }
 

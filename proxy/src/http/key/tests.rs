@@ -43,6 +43,7 @@ fn service(from: Vec<KeySource>) -> Service {
         state: StateSpec::Stateless,
         long_lived: LongLived::Drain,
         cache: None,
+        idempotency: false,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits::default(),

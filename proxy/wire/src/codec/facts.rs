@@ -180,6 +180,7 @@ fn service_to_proto(service: &Service) -> proto::Service {
             stale_while_revalidate_ms: cache.stale_while_revalidate_ms,
             stale_if_error_ms: cache.stale_if_error_ms,
         }),
+        idempotency: service.idempotency,
         endpoints: service.endpoints.iter().map(endpoints).collect(),
         health: service.health.as_ref().map(|health| proto::HealthCheck {
             path: health.path.clone(),
@@ -226,6 +227,7 @@ fn service_from(message: proto::Service) -> Result<Service, InvalidField> {
             stale_while_revalidate_ms: cache.stale_while_revalidate_ms,
             stale_if_error_ms: cache.stale_if_error_ms,
         }),
+        idempotency: message.idempotency,
         endpoints: endpoints.into_iter().map(own).collect::<Result<_, _>>()?,
         health: message.health.map(health_from).transpose()?,
         limits: TrafficLimits {

@@ -140,6 +140,9 @@ fn service(service: &Service, zones: &[Zone]) -> Node {
         ];
         fields.push(("cache", Node::map(stated)));
     }
+    if service.idempotency {
+        fields.push(("idempotency", Node::text("on")));
+    }
     if !service.endpoints.is_empty() {
         let own = service.endpoints.iter().filter_map(|(zone, own)| {
             Some((zones.get(zone.index())?.name.as_str(), endpoints(own)))

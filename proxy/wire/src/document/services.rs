@@ -49,6 +49,7 @@ pub(super) fn service(
         );
         let long_lived = map.or("long_lived", LongLived::default(), |r| r.word(&LONG_LIVED));
         let cache = map.or("cache", None, cache);
+        let idempotency = map.or("idempotency", false, |r| r.word(&[("on", true), ("off", false)]));
         let endpoints = map.or("endpoints", Vec::new(), |r| endpoints(r, scope));
         let health = map.optional("health", health);
         let limits = map.or("limits", TrafficLimits::default(), limits);
@@ -60,6 +61,7 @@ pub(super) fn service(
             state: state?,
             long_lived,
             cache,
+            idempotency,
             endpoints,
             health,
             limits,

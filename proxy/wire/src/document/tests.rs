@@ -528,10 +528,10 @@ fn service() -> impl Strategy<Value = Service> {
             stale_if_error_ms,
         },
     );
-    let head = (name(), name(), hosts, path, session, prop::option::of(cache));
+    let head = (name(), name(), hosts, path, session, prop::option::of(cache), any::<bool>());
     (head, state(), long_lived, own, prop::option::of(health), limits()).prop_map(
         |(head, state, long_lived, own, health, limits)| {
-            let (name, tenant, hosts, path_prefix, session, cache) = head;
+            let (name, tenant, hosts, path_prefix, session, cache, idempotency) = head;
             // Zone indices are brought into range once the number of zones is known.
             let own = own.into_iter().map(|(zone, list)| (ZoneId(zone), list));
             Service {
@@ -542,6 +542,7 @@ fn service() -> impl Strategy<Value = Service> {
                 state,
                 long_lived,
                 cache,
+                idempotency,
                 endpoints: own.collect(),
                 health,
                 limits,
