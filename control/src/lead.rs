@@ -37,9 +37,9 @@ pub use rounds::PlanJob;
 pub use why::WhySession;
 
 /// Commands that may wait; a sender then waits for the lead.
-const COMMANDS: usize = 1_024;
+const COMMANDS: usize = 8_192;
 /// Commands that share one transaction.
-const BATCH: usize = 256;
+const BATCH: usize = 4_096;
 /// Deltas after which the journal takes a whole table again.
 const DELTAS_PER_SNAPSHOT: u32 = 1_000;
 /// Ended directives that are kept at hand, for outcomes that follow their commit.
@@ -316,7 +316,10 @@ impl Lead {
                     self.gate_attached(&proxy, incarnation, hello, now_ms);
                 }
             }
-            Command::Acked => self.acked(now_ms),
+            Command::Acked => {
+                self.shared.looks_at_acks();
+                self.acked(now_ms);
+            }
             Command::Heard { proxy, incarnation, message } => {
                 self.heard(&proxy, incarnation, message, now_ms)
             }
@@ -380,18 +383,22 @@ impl Lead {
             self.shared.metrics.journal_writes.add(1);
             self.shared.metrics.journal_us.add(spent);
         }
+        // All that a batch changed goes out as one delta, before anybody is answered.
+        let (mut whole, mut deltas, mut rest) = (None, Vec::new(), Vec::new());
         for then in then {
             match then {
-                Then::Advance(delta) => {
-                    if let Err(fault) = self.shared.published.advance(delta) {
-                        // Two copies of one table differ: start over from the one that decides.
-                        tracing::error!(%fault, "the published table is replaced");
-                        if let Some(table) = &self.table {
-                            self.shared.published.replace(table.clone());
-                        }
-                    }
+                Then::Advance(delta) => deltas.push(Arc::new(delta)),
+                Then::Replace(table) => {
+                    whole = Some(table);
+                    deltas.clear();
                 }
-                Then::Replace(table) => self.shared.published.replace(*table),
+                other => rest.push(other),
+            }
+        }
+        self.publish(whole, deltas);
+        for then in rest {
+            match then {
+                Then::Advance(_) | Then::Replace(_) => {}
                 Then::Send(to, message) => {
                     self.shared.roll.send(to.as_deref(), &message);
                 }
@@ -404,6 +411,19 @@ impl Lead {
             self.keys.clear();
         }
         Ok(())
+    }
+
+    fn publish(&self, whole: Option<Box<PlacementTable>>, deltas: Vec<Arc<Delta>>) {
+        if let Some(table) = whole {
+            self.shared.published.replace(*table);
+        }
+        if let Err(fault) = self.shared.published.advance(deltas) {
+            // Two copies of one table differ: start over from the one that decides.
+            tracing::error!(%fault, "the published table is replaced");
+            if let Some(table) = &self.table {
+                self.shared.published.replace(table.clone());
+            }
+        }
     }
 
     fn send(&mut self, to: Option<&str>, message: ToProxy) {

@@ -40,9 +40,18 @@ pub struct Published {
 struct Recent {
     deltas: VecDeque<Arc<Delta>>,
     changes: usize,
-    /// The digest of the table the oldest delta starts from is not known, so a holder of it is
-    /// believed; all others are checked.
-    sealed: Option<(Version, Version, Bytes)>,
+    /// The last one made, since most proxies hold the same version.
+    sealed: Option<Sealed>,
+}
+
+/// A delta as it is sent.
+#[derive(Debug)]
+struct Sealed {
+    base: Version,
+    /// Of the table it starts from.
+    digest: u64,
+    version: Version,
+    bytes: Bytes,
 }
 
 impl Published {
@@ -82,20 +91,54 @@ impl Published {
         self.newest.send_replace(version);
     }
 
-    /// Publishes the next table. A delta that does not apply is a defect of the caller; the table
-    /// then stays and the fault is told.
+    /// Publishes the next table, by deltas in a row that become one: nobody sees the versions
+    /// between. A delta that does not apply is a defect of the caller; the table then stays and the
+    /// fault is told.
     ///
     /// # Errors
-    /// The delta does not lead from the table in force.
-    pub fn advance(&self, delta: Delta) -> Result<(), homing_wire::DeltaRefused> {
+    /// The deltas do not lead from the table in force.
+    pub fn advance(&self, mut deltas: Vec<Arc<Delta>>) -> Result<(), homing_wire::DeltaRefused> {
+        let delta = match (deltas.len(), deltas.pop()) {
+            (_, None) => return Ok(()),
+            (1, Some(delta)) => delta,
+            (_, Some(last)) => {
+                deltas.push(last);
+                match merge(deltas.iter()) {
+                    Some(merged) => Arc::new(merged),
+                    None => return Ok(()),
+                }
+            }
+        };
         let version = delta.version;
+        let mut before = 0;
         if let Some(table) = self.table.write().as_mut() {
+            before = table.digest();
             // Changed in place unless a reader still holds it.
             Arc::make_mut(table).apply(&delta)?;
         }
-        self.recent.lock().push(Arc::new(delta));
+        // Nearly all proxies hold what this one starts from: sealed once, before they ask.
+        let sealed = Sealed { base: delta.base, digest: before, version, bytes: delta.encode() };
+        let mut recent = self.recent.lock();
+        recent.push(delta);
+        recent.sealed = Some(sealed);
+        drop(recent);
         self.newest.send_replace(version);
         Ok(())
+    }
+
+    /// As [`Self::toward`], if it takes no work: `None` if something must be merged and sealed
+    /// first.
+    #[must_use]
+    pub fn ready(&self, holds: Version, digest: u64) -> Option<Update> {
+        let (newest, newest_digest) =
+            self.table.read().as_ref().map(|table| (table.version(), table.digest()))?;
+        if (holds, digest) == (newest, newest_digest) {
+            return Some(Update::None);
+        }
+        let recent = self.recent.lock();
+        let sealed = recent.sealed.as_ref()?;
+        let is_this = (sealed.base, sealed.digest, sealed.version) == (holds, digest, newest);
+        is_this.then(|| Update::Delta(newest, sealed.bytes.clone()))
     }
 
     /// What a holder of a table must be sent. A holder of a table that control never published, or
@@ -143,8 +186,8 @@ impl Recent {
         }
     }
 
-    /// One delta from `holds` to `newest`, sealed. The last one made is kept: most proxies hold the
-    /// same version.
+    /// One delta from `holds` to `newest`, sealed. The digest of the table the oldest delta starts
+    /// from is not known, so a holder of it is believed; all others are checked.
     fn delta(&mut self, holds: Version, digest: u64, newest: Version) -> Option<Bytes> {
         let from = self.deltas.iter().position(|delta| delta.base == holds)?;
         let before = from.checked_sub(1).and_then(|index| self.deltas.get(index));
@@ -154,14 +197,14 @@ impl Recent {
         if self.deltas.back()?.version != newest {
             return None;
         }
-        if let Some((base, version, sealed)) = &self.sealed
-            && (*base, *version) == (holds, newest)
+        if let Some(sealed) = &self.sealed
+            && (sealed.base, sealed.digest, sealed.version) == (holds, digest, newest)
         {
-            return Some(sealed.clone());
+            return Some(sealed.bytes.clone());
         }
-        let sealed = merge(self.deltas.iter().skip(from))?.encode();
-        self.sealed = Some((holds, newest, sealed.clone()));
-        Some(sealed)
+        let bytes = merge(self.deltas.iter().skip(from))?.encode();
+        self.sealed = Some(Sealed { base: holds, digest, version: newest, bytes: bytes.clone() });
+        Some(bytes)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What the API and the links read while the lead works: each part behind its own short lock, so
 //! that no reader waits for a round or for the disk.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::AcqRel},
+};
 
 use homing_plan::Plan;
 use homing_wire::{Facts, document::Document};
@@ -32,10 +35,25 @@ pub struct Shared {
     pub plan: RwLock<Option<Arc<PlanMade>>>,
     /// How full each zone is, by zone index, as of the last round.
     pub zones: RwLock<Arc<Vec<ZoneFigures>>>,
+    /// Whether the lead has been told of answers that it has not looked at yet: a thousand proxies
+    /// answer one table, and one look is enough for all that came before it.
+    pub acks_told: AtomicBool,
     /// The term this process leads in.
     pub term: u64,
     /// When it started, milliseconds since the Unix epoch.
     pub started_ms: u64,
+}
+
+impl Shared {
+    /// Whether the lead must be told of an answer; false if it is to look already.
+    pub fn tells_of_ack(&self) -> bool {
+        !self.acks_told.swap(true, AcqRel)
+    }
+
+    /// The lead is about to look.
+    pub fn looks_at_acks(&self) {
+        self.acks_told.swap(false, AcqRel);
+    }
 }
 
 /// One version of the document.

@@ -7,7 +7,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, mpsc as std_mpsc},
+    sync::{Arc, atomic::AtomicBool, mpsc as std_mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +15,10 @@ use std::{
 use homing_identity::{Identity, IdentityFault, IdentityFiles};
 use homing_wire::document::Document;
 use parking_lot::RwLock;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+};
 
 use crate::{
     api::{self, Pace, auth::Token},
@@ -153,8 +156,8 @@ impl Control {
         };
         let (shared, recovered) = open(&settings)?;
         let first = first_document(&settings, &shared)?;
-        let api_listener = listen(settings.api).await?;
-        let link_listener = listen(settings.link).await?;
+        let api_listener = listen(settings.api)?;
+        let link_listener = listen(settings.link)?;
         let local = |listener: &TcpListener, address| {
             listener.local_addr().map_err(|source| StartFault::Listen { address, source })
         };
@@ -300,6 +303,7 @@ fn open(settings: &Settings) -> Result<(Arc<Shared>, Recovered), StartFault> {
         document: RwLock::new(document),
         plan: RwLock::default(),
         zones: RwLock::default(),
+        acks_told: AtomicBool::default(),
         term: (recovered.term + 1).max(settings.min_term),
         started_ms: clock::now_ms(),
     };
@@ -324,8 +328,21 @@ fn first_document(settings: &Settings, shared: &Shared) -> Result<Option<Push>, 
     Ok(Some(Push { document, yaml, if_match: None, dry_run: false, by: "settings".to_owned() }))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartFault> {
-    TcpListener::bind(address).await.map_err(|source| StartFault::Listen { address, source })
+/// Connections that may wait to be taken. A whole fleet comes back at once after a restart; what
+/// the system drops here comes again a second later, or not at all.
+const BACKLOG: u32 = 4_096;
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartFault> {
+    let bound = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|source| StartFault::Listen { address, source })
 }
 
 /// The planner's thread: one plan at a time, from a copy, while everything else goes on.

@@ -77,11 +77,12 @@ async fn main() -> Result<(), Odd> {
     let begun = Instant::now();
     let mut states = Vec::new();
     let mut outboxes = Vec::new();
+    let mut subscribers = tokio::task::JoinSet::new();
     for n in 0..arguments.proxies {
         let (state, seen) = watch::channel((Version::default(), 0, begun));
         let (outbox, said) = mpsc::channel(1_024);
         let (url, tables, answers) = (url.clone(), Arc::clone(&tables), outbox.clone());
-        tokio::spawn(async move {
+        subscribers.spawn(async move {
             if let Err(fault) = subscribe(n, url, tables, state, answers, said).await {
                 eprintln!("proxy {n}: {fault}");
             }
@@ -134,6 +135,8 @@ async fn main() -> Result<(), Odd> {
         said.as_secs_f64() * 1e3
     );
     println!("peak memory of control and all proxies: {} MiB", peak_kib() >> 10);
+    // They would tell that control has gone.
+    subscribers.shutdown().await;
     control.shutdown().await;
     Ok(())
 }

@@ -98,7 +98,13 @@ impl Session {
         } else {
             tracing::info!(proxy, "a proxy detached");
         }
-        let _ = self.lead.send(lead::Command::Acked).await;
+        self.tell_of_ack().await;
+    }
+
+    async fn tell_of_ack(&self) {
+        if self.shared.tells_of_ack() {
+            let _ = self.lead.send(lead::Command::Acked).await;
+        }
     }
 
     async fn serve(&mut self) -> End {
@@ -160,19 +166,24 @@ impl Session {
         }
         self.newest.mark_unchanged();
         let (shared, (version, digest)) = (self.shared.clone(), self.holds);
-        // Sealing a large table takes long enough to keep a worker from its other streams.
-        let update = tokio::task::spawn_blocking(move || shared.published.toward(version, digest));
-        let (version, sealed) = match update.await {
-            Ok(Update::Delta(version, sealed)) => {
+        let update = match shared.published.ready(version, digest) {
+            Some(update) => update,
+            // Sealing a large table takes long enough to keep a worker from its other streams.
+            None => {
+                let seal = move || shared.published.toward(version, digest);
+                tokio::task::spawn_blocking(seal).await.map_err(|_| End::Gone)?
+            }
+        };
+        let (version, sealed) = match update {
+            Update::Delta(version, sealed) => {
                 self.shared.metrics.deltas_sent.add(1);
                 (version, sealed)
             }
-            Ok(Update::Snapshot(version, sealed)) => {
+            Update::Snapshot(version, sealed) => {
                 self.shared.metrics.snapshots_sent.add(1);
                 (version, sealed)
             }
-            Ok(Update::None) => return Ok(()),
-            Err(_) => return Err(End::Gone),
+            Update::None => return Ok(()),
         };
         self.shared.metrics.table_bytes_sent.add(sealed.len() as u64);
         self.sent = Some((version, Instant::now()));
@@ -228,7 +239,7 @@ impl Session {
             attached.acked_ms = clock::now_ms();
             attached.sent = attached.sent.filter(|sent| *sent > version);
         });
-        let _ = self.lead.send(lead::Command::Acked).await;
+        self.tell_of_ack().await;
     }
 
     fn nacked(&mut self, version: Version, reason: NackReason, detail: &str) -> Result<(), End> {

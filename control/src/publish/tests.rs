@@ -36,7 +36,7 @@ fn world(count: u64) -> (Published, Vec<PlacementTable>) {
         if n % 3 == 2 {
             change.removed.push(SessionKey(u128::from((n + 1) % 5)));
         }
-        published.advance(table.advance(change).unwrap()).unwrap();
+        published.advance(vec![Arc::new(table.advance(change).unwrap())]).unwrap();
         tables.push(table.clone());
     }
     (published, tables)
@@ -56,6 +56,32 @@ fn one_merged_delta_leads_from_any_recent_table_to_the_newest() {
         assert_eq!(&held, newest);
     }
     assert_eq!(published.toward(newest.version(), newest.digest()), Update::None);
+}
+
+#[test]
+fn deltas_published_together_are_one_and_skip_the_versions_between() {
+    let (published, tables) = world(4);
+    let mut table = tables[4].clone();
+    let mut deltas = Vec::new();
+    for n in 0..10_u64 {
+        let mut change = Delta::to(table.version().next(), n);
+        let home = Home { zone: ZoneId((n % 2) as u8), epoch: Epoch(100 + n) };
+        change.set.push((SessionKey(u128::from(n % 3)), home));
+        deltas.push(Arc::new(table.advance(change).unwrap()));
+    }
+    published.advance(deltas).unwrap();
+    assert_eq!(published.table().as_deref(), Some(&table));
+    let held = &tables[4];
+    let update = published.toward(held.version(), held.digest());
+    let Update::Delta(_, sealed) = &update else { panic!("{update:?}") };
+    assert_eq!(Delta::decode(sealed).unwrap().set.len(), 3);
+    assert_eq!(published.ready(held.version(), held.digest()), Some(update));
+    assert_eq!(published.ready(table.version(), table.digest()), Some(Update::None));
+    // Who is further behind is served too, once that is merged.
+    let behind = &tables[3];
+    assert_eq!(published.ready(behind.version(), behind.digest()), None);
+    let update = published.toward(behind.version(), behind.digest());
+    assert_eq!(published.ready(behind.version(), behind.digest()), Some(update));
 }
 
 #[test]

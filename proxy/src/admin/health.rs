@@ -21,7 +21,8 @@ pub(super) async fn ready(State(parts): Parts, RawQuery(query): RawQuery) -> Res
     let table = !live.is_void();
     // In a fleet requests are served by gates: before there are any, an edge can only refuse.
     let gates = parts.gates.seat().is_solo()
-        || live.table.facts().zones.iter().any(|zone| !zone.gates.is_empty());
+        || (live.table.facts().zones.iter().any(|zone| !zone.gates.is_empty())
+            && parts.views.is_current());
     let staying = !parts.leaving.has_begun();
     let ready = table && gates && staying;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

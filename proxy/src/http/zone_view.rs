@@ -3,8 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use homing_session::steer::ZoneView;
+use homing_wire::Facts;
 
 use super::facts::FactsCell;
 use crate::{endpoints::EndpointPool, gates::Gates, live::LiveTable};
@@ -16,6 +17,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct ZoneViews {
     view: ArcSwap<ZoneView>,
+    /// What the view in force is a view of.
+    of: ArcSwapOption<Facts>,
     live: Arc<LiveTable>,
     gates: Arc<Gates>,
     facts: Arc<FactsCell>,
@@ -31,7 +34,8 @@ impl ZoneViews {
         facts: Arc<FactsCell>,
         pool: Arc<EndpointPool>,
     ) -> Self {
-        let views = Self { view: ArcSwap::default(), live, gates, facts, pool };
+        let (view, of) = (ArcSwap::default(), ArcSwapOption::empty());
+        let views = Self { view, of, live, gates, facts, pool };
         views.refresh();
         views
     }
@@ -49,9 +53,19 @@ impl ZoneViews {
 
     /// Puts a view of the present in force.
     pub fn refresh(&self) {
-        let facts = self.facts.of(self.live.load().table.facts());
+        let live = self.live.load_full();
+        let facts = self.facts.of(live.table.facts());
         let view = facts.view(|zone| self.gates.counts(zone).homes);
         self.view.store(Arc::new(view));
+        self.of.store(Some(Arc::clone(live.table.facts())));
+    }
+
+    /// Whether the view in force is one of the table in force: for moments after a table came it
+    /// is not, and then shows zones as they were before.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let live = self.live.load();
+        self.of.load().as_ref().is_some_and(|of| Arc::ptr_eq(of, live.table.facts()))
     }
 
     /// Keeps the view fresh for as long as it is polled.

@@ -47,7 +47,9 @@ impl<'a> Problem<'a> {
         check("costs", costs, |cost| cost > f32::NEG_INFINITY)?;
         check("demands", demands, |demand| demand >= 0.0 && demand.is_finite())?;
         check("refusals", refusals, f32::is_finite)?;
-        if let Some(at) = capacities.iter().position(|capacity| !(*capacity >= 0.0)) {
+        if let Some(at) =
+            capacities.iter().position(|capacity| capacity.is_nan() || *capacity < 0.0)
+        {
             return Err(InvalidInstance::Value { what: "capacities", at, value: capacities[at] });
         }
         let known = |zone: &u8| *zone == NOWHERE || usize::from(*zone) < zones;
