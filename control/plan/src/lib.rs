@@ -9,6 +9,6 @@ pub mod price;
 pub mod profile;
 pub mod score;
 
-pub use plan::{Explanation, Inputs, Move, Plan, Why, ZoneState, explain, plan};
+pub use plan::{Explanation, Housing, Inputs, Move, Plan, Why, ZoneState, explain, plan};
 pub use profile::Profile;
 pub use score::{Scorer, Terms};

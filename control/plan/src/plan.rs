@@ -1,8 +1,11 @@
 //! The plan: one function from what is known to what should move, with the why of every move.
-//! It is honest and simple (nearest zone with room and price, regret before a move); a stronger
-//! solver replaces [`plan()`] and nothing else.
+//! Where capacity binds, one solution for all sessions says who should live where; else each is
+//! best served by the zone that is best for it. Either way regret comes before a move.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use homing_wire::{
     Act, DirectiveId, Intake, MoveReason, PlacementTable, SessionKey, Version, ZoneId,
@@ -16,6 +19,7 @@ use crate::{
 
 mod drain;
 mod explain;
+mod housing;
 mod regret;
 mod relief;
 mod room;
@@ -23,6 +27,7 @@ mod room;
 mod tests;
 
 pub use explain::{Explanation, ZoneTerms, explain};
+pub use housing::Housing;
 use room::Room;
 
 /// Moves one session may make in an hour by plan.
@@ -43,6 +48,8 @@ pub struct Inputs<'a> {
     pub started_last_minute: u32,
     /// Sessions whose last handoff was undone and that are left in peace for a while.
     pub resting: &'a BTreeSet<SessionKey>,
+    /// The last plan's solution: the next one starts from its prices, and a why is told by it.
+    pub last: Option<&'a Housing>,
 }
 
 /// How full a zone is.
@@ -81,6 +88,8 @@ pub struct Plan {
     pub moves: Vec<Move>,
     /// The shadow price of each zone, by zone index.
     pub prices: Vec<u32>,
+    /// Where all should live, if capacity binds anywhere.
+    pub housing: Option<Housing>,
     /// Regret of the sessions that have any, as of `made_ms`.
     pub regrets: Vec<(SessionKey, f32)>,
     /// How many sessions would be better elsewhere and stay, by what holds them.
@@ -188,11 +197,12 @@ pub struct DrainState {
 pub fn plan(inputs: &Inputs<'_>, seed: u64, now_ms: u64) -> Plan {
     let facts = inputs.table.facts();
     let mut draft = Draft::new(inputs, seed, now_ms);
-    draft.plan.prices = price::shadow_prices(&facts.zones, inputs.zones);
+    draft.housing = housing::house(&draft).map(Cow::Owned);
+    draft.plan.prices = price::shadow_prices(&facts.zones, inputs.zones, &draft.prices());
     drain::drains(&mut draft);
     relief::relief(&mut draft);
     regret::regrets(&mut draft);
-    draft.plan
+    Plan { housing: draft.housing.map(Cow::into_owned), ..draft.plan }
 }
 
 /// A plan in the making.
@@ -200,7 +210,9 @@ struct Draft<'a> {
     inputs: &'a Inputs<'a>,
     scorer: Scorer<'a>,
     room: Room,
-    under_way: BTreeSet<SessionKey>,
+    /// Sessions that directives move, and where to.
+    under_way: BTreeMap<SessionKey, ZoneId>,
+    housing: Option<Cow<'a, Housing>>,
     taken: BTreeSet<SessionKey>,
     seed: u64,
     now_ms: u64,
@@ -218,6 +230,7 @@ impl<'a> Draft<'a> {
             considered: inputs.sessions.len() as u64,
             moves: Vec::new(),
             prices: Vec::new(),
+            housing: None,
             regrets: Vec::new(),
             held_back: BTreeMap::new(),
             drains: Vec::new(),
@@ -226,7 +239,8 @@ impl<'a> Draft<'a> {
             inputs,
             scorer: Scorer::new(table.facts()),
             room: Room::new(inputs),
-            under_way: table.directives().values().map(|d| d.key).collect(),
+            under_way: table.directives().values().map(|d| (d.key, d.to)).collect(),
+            housing: inputs.last.map(Cow::Borrowed),
             taken: BTreeSet::new(),
             seed,
             now_ms,
@@ -244,15 +258,44 @@ impl<'a> Draft<'a> {
         zones.get(zone.index()).map_or(Intake::Closed, |zone| zone.intake)
     }
 
+    /// The terms of a zone for a session, `coming` to it or there already.
+    fn terms(&self, session: &Profile, zone: ZoneId, coming: bool) -> Terms {
+        let capacity_us = match (&self.housing, coming) {
+            (Some(housing), _) => housing.capacity_us(session, zone, self.now_ms),
+            (None, true) => self.room.price_with_one_more(zone),
+            (None, false) => self.room.price_as_is(zone),
+        };
+        self.scorer.terms(session, zone, capacity_us)
+    }
+
+    /// What the solution asks of a session that comes to each zone, by zone index; microseconds of
+    /// latency a request.
+    fn prices(&self) -> Vec<f64> {
+        let sessions = self.inputs.sessions;
+        let rates: f64 = sessions.iter().map(|s| f64::from(s.rate_at(self.now_ms))).sum();
+        let mean_rate = rates / sessions.len().max(1) as f64;
+        let zones = self.inputs.table.facts().zones.len();
+        let price = |index: usize| {
+            let housing = self.housing.as_ref();
+            housing.map_or(0.0, |housing| housing.shadow_us(ZoneId(index as u8), mean_rate))
+        };
+        (0..zones).map(price).collect()
+    }
+
     /// The best open zone with room for a session, other than the one it lives in: by score, then
     /// by who was given least in this plan, then by the seed.
     fn best_elsewhere(&self, session: &Profile, home: ZoneId) -> Option<(ZoneId, Terms)> {
+        if let Some(housing) = &self.housing {
+            let to = housing.wanted.get(&session.key).copied().filter(|to| *to != home)?;
+            let may = self.intake(to) == Intake::Open && self.room.fits_one_more(to);
+            return may.then(|| (to, self.terms(session, to, true)));
+        }
         let mut best: Option<(ZoneId, Terms)> = None;
         for zone in self.scorer.open().filter(|zone| *zone != home) {
             if !self.room.fits_one_more(zone) {
                 continue;
             }
-            let terms = self.scorer.terms(session, zone, self.room.price_with_one_more(zone));
+            let terms = self.terms(session, zone, true);
             let better = best.as_ref().is_none_or(|(best_zone, best_terms)| {
                 let by_score = terms.total_us().total_cmp(&best_terms.total_us());
                 by_score
@@ -279,7 +322,7 @@ impl<'a> Draft<'a> {
     /// The why of moving a session, with its regret as of now.
     fn why(&self, session: &Profile, home: ZoneId, to: Terms) -> Why {
         Why {
-            from: self.scorer.terms(session, home, self.room.price_as_is(home)),
+            from: self.terms(session, home, false),
             to,
             rate: f64::from(session.rate_at(self.now_ms)),
             regret_us: f64::from(session.regret_at(self.now_ms)),
@@ -322,7 +365,7 @@ impl<'a> Draft<'a> {
 
     /// Why a session may not be moved by any plan now, whatever it would gain.
     fn barred(&self, session: &Profile) -> Option<HeldBack> {
-        if self.under_way.contains(&session.key) || self.taken.contains(&session.key) {
+        if self.under_way.contains_key(&session.key) || self.taken.contains(&session.key) {
             return Some(HeldBack::UnderWay);
         }
         self.inputs.resting.contains(&session.key).then_some(HeldBack::Resting)

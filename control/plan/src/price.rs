@@ -1,5 +1,6 @@
-//! Shadow prices: what one more session in a zone costs the others, from how full the zone is.
-//! A rising curve stands in for the solver's dual prices; it has the same meaning and unit.
+//! Shadow prices: what one more session in a zone costs the others. The solver's price where the
+//! zone is contended; and a curve that rises with the fill, because proxies place new sessions by
+//! prices that are a moment old, and the last places must not go to whoever is not looking.
 
 use homing_wire::Zone;
 
@@ -14,13 +15,15 @@ const MOST_US: f64 = 1_000_000.0;
 /// Prices are published in steps of this many microseconds.
 const STEP_US: f64 = 500.0;
 
-/// The prices of all zones, by zone index: each old price goes a third of the way to what the
+/// The prices of all zones, by zone index, from how full they are and what the solver asks for a
+/// place in each, microseconds a request: each old price goes a third of the way to what the
 /// zone's fill asks for, so that a burst does not swing every proxy at once.
 #[must_use]
-pub fn shadow_prices(zones: &[Zone], states: &[ZoneState]) -> Vec<u32> {
+pub fn shadow_prices(zones: &[Zone], states: &[ZoneState], solved: &[f64]) -> Vec<u32> {
     let price = |(index, zone): (usize, &Zone)| {
         let sessions = states.get(index).map_or(0, ZoneState::committed);
-        let asked = price_us(sessions, zone.capacity.sessions);
+        let asked = price_us(sessions, zone.capacity.sessions)
+            .max(solved.get(index).copied().unwrap_or(0.0).min(MOST_US));
         let old = f64::from(zone.shadow_price_us);
         let next = old + (asked - old) / 3.0;
         // Close enough is there: else the last step would never be taken.

@@ -104,10 +104,7 @@ impl<'a> Scorer<'a> {
     }
 
     fn price_us(&self, session: &Profile, zone: &Zone) -> f64 {
-        let bytes = match f64::from(session.bytes_per_request) {
-            seen if seen > 0.0 => seen,
-            _ => BYTES_PER_REQUEST,
-        };
+        let bytes = bytes_per_request(session);
         let cpu_hours = CPU_US_PER_REQUEST / 3.6e9;
         let micros_per_request = zone.price.cpu_hour_micros as f64 * cpu_hours
             + zone.price.egress_gib_micros as f64 * bytes / GIB;
@@ -117,6 +114,20 @@ impl<'a> Scorer<'a> {
 
     fn money_us(&self, micros: f64) -> f64 {
         micros / 1e6 * self.facts.policy.currency_us as f64
+    }
+}
+
+/// What a session takes of its zone: its place, thousandths of a core, bits a second.
+pub(crate) fn demand(session: &Profile, now_ms: u64) -> [f64; 3] {
+    let rate = f64::from(session.rate_at(now_ms));
+    let cpu_milli = rate * CPU_US_PER_REQUEST / 1e3;
+    [1.0, cpu_milli, rate * bytes_per_request(session) * 8.0]
+}
+
+fn bytes_per_request(session: &Profile) -> f64 {
+    match f64::from(session.bytes_per_request) {
+        seen if seen > 0.0 => seen,
+        _ => BYTES_PER_REQUEST,
     }
 }
 

@@ -126,10 +126,24 @@ pub struct PlanBody {
     pub held_back: std::collections::BTreeMap<String, u64>,
     /// The shadow price of each zone, microseconds of latency a request.
     pub prices: std::collections::BTreeMap<String, u32>,
+    /// The solution for all sessions at once; absent where no zone states a capacity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub housing: Option<HousingBody>,
     /// How many moves it holds.
     pub moves_total: usize,
     /// The first 1,000 of them.
     pub moves: Vec<PlannedMove>,
+}
+
+/// Where all sessions should live under the zones' capacities.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HousingBody {
+    /// Sessions that should live elsewhere. They move once their regret has paid for it.
+    pub wanted: usize,
+    /// Sessions that fit nowhere, and stay where they are.
+    pub refused: u64,
+    /// How far the solution may be from the best, as a share of its cost.
+    pub gap: f64,
 }
 
 /// One move of a plan.
@@ -232,6 +246,11 @@ pub async fn plan(State(api): State<Api>) -> Result<Json<PlanBody>, Problem> {
         considered: plan.considered,
         held_back: held_back.collect(),
         prices: prices.map(|(zone, price)| (zone.name.clone(), *price)).collect(),
+        housing: plan.housing.as_ref().map(|housing| HousingBody {
+            wanted: housing.wanted.len(),
+            refused: housing.refused,
+            gap: housing.gap,
+        }),
         moves_total: plan.moves.len(),
         moves: plan.moves.iter().take(PAGE_MAX).map(|mv| planned(facts, mv)).collect(),
     }))

@@ -27,6 +27,7 @@ pub struct PlanJob {
     zones: Vec<ZoneState>,
     started_last_minute: u32,
     resting: BTreeSet<SessionKey>,
+    last: Option<Arc<PlanMade>>,
     seed: u64,
     now_ms: u64,
 }
@@ -41,6 +42,7 @@ impl PlanJob {
             zones: &self.zones,
             started_last_minute: self.started_last_minute,
             resting: &self.resting,
+            last: self.last.as_ref().and_then(|made| made.plan.housing.as_ref()),
         };
         homing_plan::plan(&inputs, self.seed, self.now_ms)
     }
@@ -100,6 +102,7 @@ impl Lead {
             zones: figures.iter().map(state_of).collect(),
             started_last_minute: self.started.len() as u32,
             resting: self.resting(now_ms),
+            last: self.shared.plan.read().clone(),
             seed: self.seed ^ self.rounds,
             now_ms,
         };

@@ -23,12 +23,14 @@ impl Lead {
     pub(super) fn why(&self, key: SessionKey, now_ms: u64) -> Option<Box<WhySession>> {
         let table = self.table.as_ref()?;
         let (states, resting) = (self.states(), self.resting(now_ms));
+        let last = self.shared.plan.read().clone();
         let inputs = Inputs {
             table,
             sessions: &[],
             zones: &states,
             started_last_minute: self.started_last_minute(),
             resting: &resting,
+            last: last.as_ref().and_then(|made| made.plan.housing.as_ref()),
         };
         let known = self.profiles.get(key).map(|profile| {
             let explanation = explain(&inputs, profile, now_ms);

@@ -77,13 +77,9 @@ pub fn explain(inputs: &Inputs<'_>, session: &Profile, now_ms: u64) -> Explanati
 
 fn zone_terms(draft: &Draft<'_>, session: &Profile, home: ZoneId, zone: ZoneId) -> ZoneTerms {
     let lives_here = zone == home;
-    let capacity_us = match lives_here {
-        true => draft.room.price_as_is(zone),
-        false => draft.room.price_with_one_more(zone),
-    };
     ZoneTerms {
         zone,
-        terms: draft.scorer.terms(session, zone, capacity_us),
+        terms: draft.terms(session, zone, !lives_here),
         open: draft.intake(zone) == Intake::Open,
         room: lives_here || draft.room.fits_one_more(zone),
     }

@@ -104,16 +104,25 @@ impl World {
             zones: &self.states,
             started_last_minute: 0,
             resting: &self.resting,
+            last: None,
         }
     }
 
-    /// Plans, and carries the plan out at once. Returns how many moved.
-    fn step(&mut self, seed: u64, now_ms: u64) -> usize {
-        for session in &mut self.sessions {
-            session.rate = 1.0;
+    fn rates(&mut self, rate: impl Fn(usize) -> f32, now_ms: u64) {
+        for (index, session) in self.sessions.iter_mut().enumerate() {
+            session.rate = rate(index);
             session.touched_ms = now_ms;
             session.last_seen_ms = now_ms;
         }
+    }
+
+    fn step(&mut self, seed: u64, now_ms: u64) -> usize {
+        self.rates(|_| 1.0, now_ms);
+        self.carry_out(seed, now_ms)
+    }
+
+    /// Plans, and carries the plan out at once. Returns how many moved.
+    fn carry_out(&mut self, seed: u64, now_ms: u64) -> usize {
         let plan = plan(&self.inputs(), seed, now_ms);
         for (key, regret) in &plan.regrets {
             let session = self.sessions.iter_mut().find(|s| s.key == *key).expect("known");
@@ -233,6 +242,36 @@ fn two_equal_zones_near_their_capacity_do_not_trade_sessions() {
     let mut world = World::new(facts, &homes, |_| Some(0));
     let moved: usize = (0..300).map(|round| world.step(round, NOW + round * 1_000)).sum();
     assert_eq!(moved, 0);
+}
+
+#[test]
+fn who_gains_most_lives_in_the_full_zone_and_who_gains_least_makes_room() {
+    let zones = vec![zone("near", 4, Intake::Open), zone("far", 10, Intake::Open)];
+    let mut facts = facts(zones, &[&[10_000, 110_000]]);
+    facts.policy.moves.residence_ms_min = 0;
+    // Four quiet sessions fill the near zone; four busy ones had to go to the far one.
+    let mut world = World::new(facts, &[0, 0, 0, 0, 1, 1, 1, 1], |_| Some(0));
+    let busy = |index: usize| if index < 4 { 0.2 } else { 5.0 };
+    for round in 0..120 {
+        world.rates(busy, NOW + round * 1_000);
+        world.carry_out(1, NOW + round * 1_000);
+    }
+    let homes: Vec<u8> = (0..8).map(|index| world.table.home(key(index)).zone.0).collect();
+    assert_eq!(homes, [1, 1, 1, 1, 0, 0, 0, 0]);
+    let plan = plan(&world.inputs(), 1, NOW + 120_000);
+    assert!(plan.moves.is_empty(), "{plan:?}");
+    assert!(plan.prices[0] > plan.prices[1], "{:?}", plan.prices);
+    let housing = plan.housing.unwrap();
+    assert!(housing.refused == 0 && housing.wanted.is_empty());
+}
+
+#[test]
+fn sessions_that_fit_nowhere_are_told_and_stay() {
+    let zones = vec![zone("a", 2, Intake::Open), zone("b", 1, Intake::Open)];
+    let world = World::new(facts(zones, &[]), &[0, 0, 0, 1, 1], |_| None);
+    let plan = plan(&world.inputs(), 1, NOW);
+    assert!(plan.moves.is_empty());
+    assert_eq!(plan.housing.unwrap().refused, 2);
 }
 
 /// Zones (capacity, intake), places, sessions (zone, place) and a seed.
