@@ -7,22 +7,27 @@
 
 use std::collections::VecDeque;
 
+mod arima;
 mod blend;
+mod crew;
+mod curve;
 mod expert;
 mod grove;
 mod interval;
 mod lags;
+mod normal;
+mod past;
 mod ridge;
+mod smoothing;
 
 #[cfg(test)]
 mod tests;
 
 use blend::Blend;
+use crew::{Crew, EXPERTS};
 pub use expert::Expert;
-use grove::Grove;
 use interval::Calibration;
-use lags::Space;
-use ridge::Ridge;
+use past::Past;
 
 /// What kind of series it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,42 +49,26 @@ pub struct Outlook {
     pub band95: (f64, f64),
 }
 
-/// What a series has shown so far, cleaned.
-#[derive(Clone, Debug)]
-pub(crate) struct Past {
-    pub(crate) values: Vec<f64>,
-    pub(crate) shape: Shape,
-    /// Whether any value was below zero: then forecasts may be, too.
-    pub(crate) signed: bool,
+/// Something scheduled that may change demand: a match, a sale, a holiday.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Events of a kind are supposed to have the same effect.
+    pub kind: u16,
+    /// The observation it begins with, counted from the first that was told.
+    pub from: usize,
+    /// The observation after its last.
+    pub until: usize,
 }
 
-impl Past {
-    /// The value so many steps before the last; the first one for times before it.
-    pub(crate) fn back(&self, steps: usize) -> f64 {
-        let last = self.values.len() - 1;
-        self.values[last.saturating_sub(steps)]
-    }
-
-    /// The value in the same place of the season as `ahead` steps after index `at`, so many
-    /// seasons before; the value at `at` itself where the past does not reach so far.
-    pub(crate) fn seasonal(&self, at: usize, ahead: usize, seasons: usize) -> f64 {
-        let period = self.shape.season * seasons;
-        let back = ahead.div_ceil(period) * period;
-        match (at + ahead).checked_sub(back) {
-            Some(index) => self.values[index],
-            None => self.values[at],
-        }
-    }
-}
-
-/// Watches one series. It keeps every observation it was told, eight bytes each: a caller that
-/// never ends begins another from the last months now and then.
+/// Watches one series.
+///
+/// Its memory is bounded: it keeps the last 3,000 observations, eight seasons and two horizons,
+/// and a quarter of that to spare.
 #[derive(Clone, Debug)]
 pub struct Forecaster {
     past: Past,
-    profile: expert::Profile,
-    ridges: Vec<Ridge>,
-    grove: Grove,
+    events: Vec<Event>,
+    crew: Crew,
     blend: Blend,
     calibration: Calibration,
     /// Forecasts whose truth has not all arrived, by the index they were made at.
@@ -98,30 +87,44 @@ struct Open {
 
 /// No demand is larger, in any unit.
 pub const VALUE_MAX: f64 = 1e15;
+/// No season is longer, in observations: a week of minutes.
+pub const SEASON_MAX: usize = 10_080;
+/// No forecast reaches further, in observations.
+pub const HORIZON_MAX: usize = 512;
+/// Events that are kept; the oldest make way.
+pub const EVENTS_MAX: usize = 512;
 /// Forecasts that are kept until they are scored.
-const OPEN_MAX: usize = 4_096;
+const OPEN_MAX: usize = HORIZON_MAX;
 
 impl Forecaster {
     /// One that has seen nothing.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
-        let shape = Shape { season: shape.season.max(1), horizon: shape.horizon.max(1) };
-        let day = shape.season as f64;
-        let ridges = vec![
-            Ridge::new(shape, Space::Log, 7.0 * day.max(24.0)),
-            Ridge::new(shape, Space::Log, 40.0 * day.max(24.0)),
-            Ridge::new(shape, Space::Level, 21.0 * day.max(24.0)),
-        ];
-        let experts = Expert::ALL.len() + ridges.len() + 1;
+        let shape = Shape {
+            season: shape.season.clamp(1, SEASON_MAX),
+            horizon: shape.horizon.clamp(1, HORIZON_MAX),
+        };
         Self {
-            past: Past { values: Vec::new(), shape, signed: false },
-            profile: expert::Profile::new(shape),
-            ridges,
-            grove: Grove::new(shape),
-            blend: Blend::new(experts, shape.horizon),
+            past: Past::new(shape),
+            events: Vec::new(),
+            crew: Crew::new(shape),
+            blend: Blend::new(EXPERTS, shape.horizon),
             calibration: Calibration::new(shape.horizon),
             open: VecDeque::new(),
         }
+    }
+
+    /// Tells of a scheduled event, past or to come. One that ends before it begins is ignored.
+    pub fn announce(&mut self, event: Event) {
+        if event.until <= event.from {
+            return;
+        }
+        if self.events.len() == EVENTS_MAX {
+            self.events.remove(0);
+        }
+        let place = self.events.partition_point(|known| known.until <= event.until);
+        self.events.insert(place, event);
+        self.crew.announce();
     }
 
     /// Takes in the next observation. What is no number (a gap) is taken as the season's last
@@ -130,21 +133,16 @@ impl Forecaster {
     pub fn observe(&mut self, value: f64) {
         let value = match value.is_finite() {
             true => value.clamp(-VALUE_MAX, VALUE_MAX),
-            false if self.past.values.is_empty() => 0.0,
-            false => self.past.seasonal(self.past.values.len() - 1, 1, 1),
+            false if self.is_empty() => 0.0,
+            false => self.past.seasonal(self.past.now(), 1, 1),
         };
-        self.past.signed |= value < 0.0;
-        self.past.values.push(value);
-        self.profile.observe(&self.past);
-        for ridge in &mut self.ridges {
-            ridge.observe(&self.past);
-        }
-        self.grove.observe(&self.past);
+        self.past.push(value);
+        self.crew.observe(&self.past);
         self.score(value);
     }
 
     fn score(&mut self, value: f64) {
-        let now = self.past.values.len() - 1;
+        let now = self.past.now();
         for open in &self.open {
             let step = now - open.at - 1;
             if step < open.blended.len() {
@@ -161,37 +159,40 @@ impl Forecaster {
     /// How many observations it was told.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.past.values.len()
+        self.past.len()
     }
 
     /// Whether it was told none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.past.values.is_empty()
+        self.past.len() == 0
     }
 
     /// The share of each expert in the forecast of a step, by name.
     #[must_use]
     pub fn weights(&self, step: usize) -> Vec<(&'static str, f64)> {
-        let names = Expert::ALL.iter().map(|expert| expert.name());
-        let names = names.chain(self.ridges.iter().map(Ridge::name)).chain(["boosted trees"]);
-        names.zip(self.blend.weights(step)).collect()
+        let step = step.min(self.past.shape.horizon - 1);
+        Crew::names().zip(self.blend.weights(step)).collect()
+    }
+
+    /// What each expert said of each step in the last forecast, by name; nothing before the first.
+    #[must_use]
+    pub fn said(&self) -> Vec<(&'static str, &[f64])> {
+        let last = self.open.back().map_or(&[][..], |open| &open.said[..]);
+        Crew::names().zip(last.iter().map(Vec::as_slice)).collect()
     }
 
     /// Forecasts the steps after the last observation, all zero if there was none.
     pub fn forecast(&mut self) -> Vec<Outlook> {
         let horizon = self.past.shape.horizon;
-        if self.past.values.is_empty() {
+        if self.is_empty() {
             return vec![Outlook::default(); horizon];
         }
-        let at = self.past.values.len() - 1;
-        let simple = Expert::ALL.iter().map(|expert| expert.ahead(&self.past, &self.profile));
-        let mut said: Vec<Vec<f64>> = simple.collect();
-        said.extend(self.ridges.iter_mut().map(|ridge| ridge.ahead(&self.past)));
-        said.push(self.grove.ahead(&self.past));
+        let at = self.past.now();
+        let mut said = self.crew.ahead(&self.past, &self.events);
         let floor = if self.past.signed { f64::NEG_INFINITY } else { 0.0 };
         for value in said.iter_mut().flatten() {
-            *value = if value.is_finite() { value.max(floor) } else { self.past.values[at] };
+            *value = if value.is_finite() { value.max(floor) } else { self.past.last() };
         }
         let blended: Vec<f64> = (0..horizon)
             .map(|step| self.blend.blend(step, said.iter().map(|said| said[step])))

@@ -31,6 +31,8 @@ pub struct Settings {
     pub lambda: f64,
     /// Share of the columns that one tree may look at, 0 to 1.
     pub columns: f64,
+    /// Share of the rows that one tree of a random forest is grown from, 0 to 1.
+    pub rows: f64,
     /// What the columns are drawn from.
     pub seed: u64,
 }
@@ -44,6 +46,7 @@ impl Default for Settings {
             min_leaf: 20,
             lambda: 1.0,
             columns: 1.0,
+            rows: 0.6,
             seed: 0,
         }
     }
@@ -107,16 +110,7 @@ impl Forest {
         loss: Loss<'_>,
         settings: &Settings,
     ) -> Result<Self, Unfit> {
-        if columns.is_empty() || target.is_empty() {
-            return Err(Unfit::Empty);
-        }
-        let rows = target.len();
-        if columns.iter().any(|column| column.len() != rows) || !loss.fits(rows) {
-            return Err(Unfit::Lengths);
-        }
-        if target.iter().any(|value| !value.is_finite()) {
-            return Err(Unfit::Target);
-        }
+        let rows = Self::fits(columns, target, loss)?;
         let binned = Binned::of(columns);
         let start = loss.start(target);
         let mut scores = vec![start; rows];
@@ -125,7 +119,8 @@ impl Forest {
         for round in 0..settings.rounds {
             loss.slopes(target, &scores, &mut slopes);
             let open = drawn(columns.len(), settings, round as u64);
-            let mut grown = Grower::new(&binned, &slopes, open, settings).grow();
+            let all = (0..rows as u32).collect();
+            let mut grown = Grower::new(&binned, &slopes, open, settings).grow(all);
             for leaf in &mut grown.leaves {
                 let value = match loss.leaf(target, &scores, &leaf.rows) {
                     Some(value) => value,
@@ -139,6 +134,59 @@ impl Forest {
             trees.push(grown.tree);
         }
         Ok(Self { start, trees })
+    }
+
+    /// Grows a random forest: each tree from a draw of the rows and a draw of the columns, by
+    /// squared differences, none mending another; their mean is the answer. A leaf holds the mean
+    /// of its targets, or the quantile that the loss asks for. `settings.rate` has no part in it.
+    ///
+    /// # Errors
+    /// As [`Forest::fit`].
+    pub fn bagged(
+        columns: &[Vec<f32>],
+        target: &[f32],
+        loss: Loss<'_>,
+        settings: &Settings,
+    ) -> Result<Self, Unfit> {
+        let rows = Self::fits(columns, target, loss)?;
+        let binned = Binned::of(columns);
+        let start = target.iter().map(|y| f64::from(*y)).sum::<f64>() / rows as f64;
+        let scores = vec![start; rows];
+        let mut slopes = vec![loss::Slope::default(); rows];
+        Loss::Squared.slopes(target, &scores, &mut slopes);
+        let mut trees = Vec::with_capacity(settings.rounds);
+        for round in 0..settings.rounds {
+            let open = drawn(columns.len(), settings, round as u64);
+            let mut state = settings.seed ^ (round as u64).wrapping_mul(0xD1B5_4A32_D192_ED03);
+            let some = (0..rows as u32)
+                .filter(|_| ((mixed(&mut state) >> 11) as f64) < settings.rows * 2_f64.powi(53))
+                .collect();
+            let mut grown = Grower::new(&binned, &slopes, open, settings).grow(some);
+            for leaf in &grown.leaves {
+                let value = match loss.leaf(target, &scores, &leaf.rows) {
+                    Some(value) => value,
+                    None => leaf.newton(settings.lambda),
+                };
+                grown.tree.nodes[leaf.node] = Node::Leaf(value / settings.rounds as f64);
+            }
+            trees.push(grown.tree);
+        }
+        Ok(Self { start, trees })
+    }
+
+    /// How many rows there are, if they can be grown from.
+    fn fits(columns: &[Vec<f32>], target: &[f32], loss: Loss<'_>) -> Result<usize, Unfit> {
+        if columns.is_empty() || target.is_empty() {
+            return Err(Unfit::Empty);
+        }
+        let rows = target.len();
+        if columns.iter().any(|column| column.len() != rows) || !loss.fits(rows) {
+            return Err(Unfit::Lengths);
+        }
+        if target.iter().any(|value| !value.is_finite()) {
+            return Err(Unfit::Target);
+        }
+        Ok(rows)
     }
 
     /// The sum of the trees for one row: the expected value, the log odds (`Loss::Logistic`) or
@@ -221,6 +269,24 @@ mod tests {
                 / target.len() as f64;
             assert!(wrong < 0.05, "{loss:?}: {wrong}");
         }
+    }
+
+    #[test]
+    fn a_random_forest_learns_it_too() {
+        let (columns, target) = grid();
+        let settings = Settings { rounds: 40, leaves: 200, min_leaf: 2, ..Settings::default() };
+        let forest = Forest::bagged(&columns, &target, Loss::Absolute, &settings).unwrap();
+        let wrong: f64 = (0..target.len())
+            .map(|i| forest.score(&[columns[0][i], columns[1][i]]) - f64::from(target[i]))
+            .map(f64::abs)
+            .sum::<f64>()
+            / target.len() as f64;
+        assert!(wrong < 0.05, "{wrong}");
+        let again = Forest::bagged(&columns, &target, Loss::Absolute, &settings).unwrap();
+        assert_eq!(forest, again);
+        let none: [f32; 0] = [];
+        let refused = Forest::bagged(&columns, &none, Loss::Squared, &settings).err();
+        assert_eq!(refused, Some(Unfit::Empty));
     }
 
     #[test]

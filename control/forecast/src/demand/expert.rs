@@ -1,6 +1,6 @@
 //! The experts that need no fitting: the last value, the season's, and the season's profile.
 
-use super::{Past, Shape};
+use super::{Shape, past::Past};
 
 /// How much of a slot's profile the newest value makes up.
 const SLOT_GAIN: f64 = 0.25;
@@ -38,8 +38,8 @@ impl Expert {
     pub fn name(self) -> &'static str {
         match self {
             Self::Naive => "naive",
-            Self::Seasonal => "seasonal naive",
-            Self::Weekly => "weekly naive",
+            Self::Seasonal => "seasonal naive, day",
+            Self::Weekly => "seasonal naive, week",
             Self::Profile => "profile",
             Self::WeekProfile => "week profile",
             Self::Shifted => "shifted season",
@@ -48,8 +48,8 @@ impl Expert {
 
     /// What it says of each step of the horizon.
     pub(super) fn ahead(self, past: &Past, profile: &Profile) -> Vec<f64> {
-        let at = past.values.len() - 1;
-        let last = past.values[at];
+        let at = past.now();
+        let last = past.last();
         let steps = 1..=past.shape.horizon;
         match self {
             Self::Naive => vec![last; past.shape.horizon],
@@ -101,19 +101,19 @@ impl Profile {
     }
 
     pub(super) fn observe(&mut self, past: &Past) {
-        let at = past.values.len() - 1;
+        let at = past.now();
         for slots in [&mut self.day, &mut self.week] {
             let slot = at % slots.len();
-            let value = past.values[at];
+            let value = past.last();
             slots[slot] = Some(slots[slot].map_or(value, |old| old + SLOT_GAIN * (value - old)));
         }
     }
 
     fn ahead(&self, past: &Past, slots: &[Option<f64>]) -> Vec<f64> {
-        let at = past.values.len() - 1;
+        let at = past.now();
         let of = |index: usize| {
             let day = self.day[index % self.day.len()];
-            slots[index % slots.len()].or(day).unwrap_or(past.values[at])
+            slots[index % slots.len()].or(day).unwrap_or(past.last())
         };
         let now = recent(past, |back| past.back(back));
         let usual = recent(past, |back| of(at.saturating_sub(back)));

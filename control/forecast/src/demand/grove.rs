@@ -1,36 +1,37 @@
-//! Boosted trees over the lags of one series, for all its steps at once, grown anew now and then
-//! from what was seen lately.
-
-use std::collections::VecDeque;
+//! Trees over the lags of one series, for all its steps at once, boosted and as a random forest,
+//! grown anew now and then from what was seen lately.
 
 use super::{
-    Past, Shape,
+    Shape,
     lags::{Lags, Space, WIDTH},
+    past::{FITTED_MAX, Past},
 };
 use crate::trees::{Forest, Loss, Settings};
 
 /// Features: the lags, how far ahead, and the places in the day and the week.
 const FEATURES: usize = WIDTH + 3;
-/// Rows that trees are grown from.
-const ROWS_MAX: usize = 9_000;
-/// Rows before any are.
+/// Rows before any trees are grown.
 const ROWS_MIN: usize = 600;
 /// Steps of an observation that make a row.
 const ROWS_EACH: usize = 3;
 
-/// The trees of one series.
+/// The trees of one series. Their rows are not kept: they are made again from the past.
 #[derive(Clone, Debug)]
 pub(super) struct Grove {
     shape: Shape,
-    rows: VecDeque<([f32; FEATURES], f32)>,
-    forest: Option<Forest>,
+    boosted: Option<Forest>,
+    bagged: Option<Forest>,
     /// Observations since the trees were grown.
     age: usize,
 }
 
 impl Grove {
     pub(super) fn new(shape: Shape) -> Self {
-        Self { shape, rows: VecDeque::new(), forest: None, age: 0 }
+        Self { shape, boosted: None, bagged: None, age: 0 }
+    }
+
+    pub(super) fn observe(&mut self) {
+        self.age += 1;
     }
 
     fn features(past: &Past, lags: &Lags, at: usize, ahead: usize) -> [f32; FEATURES] {
@@ -45,52 +46,62 @@ impl Grove {
         features
     }
 
-    pub(super) fn observe(&mut self, past: &Past) {
-        let now = past.values.len() - 1;
-        self.age += 1;
-        let horizon = self.shape.horizon;
+    /// The columns and targets to grow from.
+    fn rows(&self, past: &Past) -> (Vec<Vec<f32>>, Vec<f32>) {
+        let (season, horizon) = (self.shape.season, self.shape.horizon);
         let each = ROWS_EACH.min(horizon);
-        for turn in 0..each {
-            // Goes round the steps, spread over the horizon.
-            let ahead = (now + turn * horizon / each) % horizon + 1;
-            let Some(at) = now.checked_sub(ahead).filter(|at| *at >= past.shape.season) else {
-                continue;
-            };
-            let lags = Lags::of(Space::Log, past, at, ahead);
-            let target = lags.target(past.values[now]) as f32;
-            if self.rows.len() == ROWS_MAX {
-                self.rows.pop_front();
-            }
-            self.rows.push_back((Self::features(past, &lags, at, ahead), target));
-        }
-    }
-
-    /// What the trees say of each step; the season's last where there are none yet.
-    pub(super) fn ahead(&mut self, past: &Past) -> Vec<f64> {
-        self.grow();
-        let at = past.values.len() - 1;
-        (1..=self.shape.horizon)
-            .map(|ahead| match &self.forest {
-                None => past.seasonal(at, ahead, 1),
-                Some(forest) => {
-                    let lags = Lags::of(Space::Log, past, at, ahead);
-                    lags.value(forest.score(&Self::features(past, &lags, at, ahead)))
+        let mut columns = vec![Vec::new(); FEATURES];
+        let mut targets = Vec::new();
+        let known = past.known();
+        for now in known.start.max(known.end.saturating_sub(FITTED_MAX))..known.end {
+            for turn in 0..each {
+                // Goes round the steps, spread over the horizon.
+                let ahead = (now + turn * horizon / each) % horizon + 1;
+                let Some(at) = now.checked_sub(ahead).filter(|at| *at >= season) else { continue };
+                let lags = Lags::of(Space::Log, past, at, ahead);
+                targets.push(lags.target(past, now) as f32);
+                let features = Self::features(past, &lags, at, ahead);
+                for (column, feature) in columns.iter_mut().zip(features) {
+                    column.push(feature);
                 }
-            })
-            .collect()
+            }
+        }
+        (columns, targets)
     }
 
-    fn grow(&mut self) {
+    /// What the boosted trees and the random forest say of each step; the season's last where
+    /// there are none yet.
+    pub(super) fn ahead(&mut self, past: &Past) -> [Vec<f64>; 2] {
+        self.grow(past);
+        let at = past.now();
+        let mut both = [const { Vec::new() }; 2];
+        for ahead in 1..=self.shape.horizon {
+            let lags = Lags::of(Space::Log, past, at, ahead);
+            let features = Self::features(past, &lags, at, ahead);
+            for (said, forest) in both.iter_mut().zip([&self.boosted, &self.bagged]) {
+                said.push(match forest {
+                    None => past.seasonal(at, ahead, 1),
+                    Some(forest) => lags.value(forest.score(&features)),
+                });
+            }
+        }
+        both
+    }
+
+    fn grow(&mut self, past: &Past) {
         let patience = self.shape.season.max(120);
-        let due = self.forest.is_none() || self.age >= patience;
-        if !due || self.rows.len() < ROWS_MIN {
+        if self.boosted.is_some() && self.age < patience {
+            return;
+        }
+        // Not even worth counting.
+        if past.known().len() < self.shape.season + ROWS_MIN / ROWS_EACH {
+            return;
+        }
+        let (columns, target) = self.rows(past);
+        if target.len() < ROWS_MIN {
             return;
         }
         self.age = 0;
-        let columns: Vec<Vec<f32>> = (0..FEATURES)
-            .map(|feature| self.rows.iter().map(|(features, _)| features[feature]).collect())
-            .collect();
-        let target: Vec<f32> = self.rows.iter().map(|(_, target)| *target).collect();
         let settings = Settings {
             rounds: 60,
             rate: 0.1,
@@ -100,7 +111,18 @@ impl Grove {
             ..Settings::default()
         };
         if let Ok(forest) = Forest::fit(&columns, &target, Loss::Absolute, &settings) {
-            self.forest = Some(forest);
+            self.boosted = Some(forest);
+        }
+        let settings = Settings {
+            rounds: 24,
+            leaves: 64,
+            min_leaf: 8,
+            columns: 0.4,
+            rows: 0.4,
+            ..Settings::default()
+        };
+        if let Ok(forest) = Forest::bagged(&columns, &target, Loss::Absolute, &settings) {
+            self.bagged = Some(forest);
         }
     }
 }

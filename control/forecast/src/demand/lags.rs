@@ -1,6 +1,6 @@
 //! The lags of a series around one step ahead, in units that series of any size share.
 
-use super::Past;
+use super::past::Past;
 
 /// How a series is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,18 @@ pub(super) struct Lags {
 }
 
 impl Space {
-    fn view(self, value: f64) -> f64 {
+    pub(super) fn view(self, past: &Past, index: usize) -> f64 {
         match self {
-            Self::Log => value.max(0.0).ln_1p(),
-            Self::Level => value,
+            Self::Log => past.log(index),
+            Self::Level => past.at(index),
+        }
+    }
+
+    /// The value that is seen so.
+    pub(super) fn back(self, seen: f64) -> f64 {
+        match self {
+            Self::Log => seen.exp_m1(),
+            Self::Level => seen,
         }
     }
 }
@@ -37,7 +45,7 @@ impl Lags {
     /// The regressors of the step `ahead` of index `at`; nothing after `at` is looked at.
     pub(super) fn of(space: Space, past: &Past, at: usize, ahead: usize) -> Self {
         let season = past.shape.season;
-        let lag = |back: usize| space.view(past.values[at.saturating_sub(back)]);
+        let lag = |back: usize| space.view(past, at.saturating_sub(back));
         let mean = |span: usize| (0..span).map(lag).sum::<f64>() / span as f64;
         let level = mean(season.clamp(6, 96));
         let (centre, unit) = match space {
@@ -46,7 +54,7 @@ impl Lags {
         };
         let seasonal = |offset: isize, seasons: usize| {
             let ahead = ahead.saturating_add_signed(offset).max(1);
-            space.view(past.seasonal(at, ahead, seasons))
+            space.view(past, past.seasonal_index(at, ahead, seasons))
         };
         let week = |back: usize| lag(back + 7 * season);
         let phase = (at + ahead) as f64 / season as f64 * std::f64::consts::TAU;
@@ -83,17 +91,13 @@ impl Lags {
         row
     }
 
-    /// A value relative to the regressors' level.
-    pub(super) fn target(&self, value: f64) -> f64 {
-        ((self.space.view(value) - self.centre) / self.unit).clamp(-REACH, REACH)
+    /// The value at an index relative to the regressors' level.
+    pub(super) fn target(&self, past: &Past, index: usize) -> f64 {
+        ((self.space.view(past, index) - self.centre) / self.unit).clamp(-REACH, REACH)
     }
 
     /// The value that is so far from the level.
     pub(super) fn value(&self, target: f64) -> f64 {
-        let said = target.clamp(-REACH, REACH) * self.unit + self.centre;
-        match self.space {
-            Space::Log => said.exp_m1(),
-            Space::Level => said,
-        }
+        self.space.back(target.clamp(-REACH, REACH) * self.unit + self.centre)
     }
 }

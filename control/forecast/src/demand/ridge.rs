@@ -3,8 +3,10 @@
 //! it.
 
 use super::{
-    Past, Shape,
+    Shape,
     lags::{Lags, Space, WIDTH},
+    normal::{Normal, dot},
+    past::Past,
 };
 
 /// How strongly coefficients are held at zero, relative to the regressors' own size.
@@ -24,10 +26,7 @@ pub(super) struct Ridge {
 
 #[derive(Clone, Debug)]
 struct Step {
-    /// The lower triangle of the regressors' products, row by row.
-    products: Vec<f64>,
-    targets: [f64; WIDTH],
-    rows: f64,
+    normal: Normal<WIDTH>,
     fitted: [f64; WIDTH],
     /// Usual absolute error.
     usual: f64,
@@ -36,55 +35,41 @@ struct Step {
 impl Ridge {
     /// One that halves the weight of a row after so many observations.
     pub(super) fn new(shape: Shape, space: Space, half_life: f64) -> Self {
-        let step = Step {
-            products: vec![0.0; WIDTH * (WIDTH + 1) / 2],
-            targets: [0.0; WIDTH],
-            rows: 0.0,
-            fitted: [0.0; WIDTH],
-            usual: 0.0,
-        };
+        let step = Step { normal: Normal::new(), fitted: [0.0; WIDTH], usual: 0.0 };
         Self { space, keep: 0.5_f64.powf(1.0 / half_life), steps: vec![step; shape.horizon] }
     }
 
-    pub(super) fn name(&self) -> &'static str {
-        match self.space {
-            Space::Log => "regression on logarithms",
-            Space::Level => "regression",
-        }
-    }
-
     pub(super) fn observe(&mut self, past: &Past) {
-        let now = past.values.len() - 1;
+        let now = past.now();
         for ahead in 1..=self.steps.len() {
             // A row needs something to look back on.
             let Some(at) = now.checked_sub(ahead).filter(|at| *at >= past.shape.season) else {
                 continue;
             };
             let row = Lags::of(self.space, past, at, ahead);
-            let target = row.target(past.values[now]);
+            let target = row.target(past, now);
             self.steps[ahead - 1].learn(&row.x, target, self.keep);
         }
     }
 
     /// What it says of each step, fitted anew.
     pub(super) fn ahead(&mut self, past: &Past) -> Vec<f64> {
-        let at = past.values.len() - 1;
+        let at = past.now();
         (1..=self.steps.len())
             .map(|ahead| {
-                if self.steps[ahead - 1].rows < ROWS_MIN {
+                if self.steps[ahead - 1].normal.rows < ROWS_MIN {
                     return past.seasonal(at, ahead, 1);
                 }
                 let row = Lags::of(self.space, past, at, ahead);
                 let step = &mut self.steps[ahead - 1];
-                step.fit();
+                // The old fit stays if there is no new one.
+                if let Some(fitted) = step.normal.solve(&[PENALTY; WIDTH]) {
+                    step.fitted = fitted;
+                }
                 row.value(dot(&step.fitted, &row.x))
             })
             .collect()
     }
-}
-
-fn dot(a: &[f64; WIDTH], b: &[f64; WIDTH]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 impl Step {
@@ -94,59 +79,10 @@ impl Step {
             true => HUBER * self.usual / error,
             false => 1.0,
         };
-        self.usual = if self.rows == 0.0 { error } else { 0.995 * self.usual + 0.005 * error };
-        let mut cell = 0;
-        for (row, left) in x.iter().enumerate() {
-            let scaled = weight * left;
-            for right in &x[..=row] {
-                self.products[cell] = keep * self.products[cell] + scaled * right;
-                cell += 1;
-            }
-            self.targets[row] = keep * self.targets[row] + scaled * target;
-        }
-        self.rows = keep * self.rows + 1.0;
-    }
-
-    /// Solves the normal equations by Cholesky; keeps the old fit if they cannot be.
-    fn fit(&mut self) {
-        let size: f64 = (0..WIDTH).map(|i| self.products[i * (i + 1) / 2 + i]).sum();
-        let penalty = PENALTY * size / WIDTH as f64 + 1e-9;
-        let at = |row: usize, column: usize| row * (row + 1) / 2 + column;
-        let mut root = self.products.clone();
-        for row in 0..WIDTH {
-            for column in 0..=row {
-                let mut sum = self.products[at(row, column)];
-                if row == column {
-                    sum += penalty;
-                }
-                for k in 0..column {
-                    sum -= root[at(row, k)] * root[at(column, k)];
-                }
-                if row == column {
-                    if sum <= 0.0 || !sum.is_finite() {
-                        return;
-                    }
-                    root[at(row, row)] = sum.sqrt();
-                } else {
-                    root[at(row, column)] = sum / root[at(column, column)];
-                }
-            }
-        }
-        let mut solved = self.targets;
-        for row in 0..WIDTH {
-            for k in 0..row {
-                solved[row] -= root[at(row, k)] * solved[k];
-            }
-            solved[row] /= root[at(row, row)];
-        }
-        for row in (0..WIDTH).rev() {
-            for k in row + 1..WIDTH {
-                solved[row] -= root[at(k, row)] * solved[k];
-            }
-            solved[row] /= root[at(row, row)];
-        }
-        if solved.iter().all(|value| value.is_finite()) {
-            self.fitted = solved;
-        }
+        self.usual = match self.normal.rows == 0.0 {
+            true => error,
+            false => 0.995 * self.usual + 0.005 * error,
+        };
+        self.normal.learn(x, target, weight, keep);
     }
 }

@@ -124,5 +124,76 @@ fn a_series_without_season_is_taken_as_it_is() {
     }
     assert_eq!(forecaster.forecast().len(), 1);
     let names: Vec<_> = forecaster.weights(0).iter().map(|(name, _)| *name).collect();
-    assert_eq!(names.len(), Expert::ALL.len() + 4);
+    assert_eq!(names.len(), EXPERTS);
+}
+
+#[test]
+fn no_expert_looks_ahead_and_none_says_what_is_no_number() {
+    let mut values = wave(800, 30.0);
+    values[300..320].fill(900.0);
+    let mut other = values.clone();
+    other[600..].fill(7_000.0);
+    let all = |values: &[f64]| {
+        let mut forecaster = Forecaster::new(SHAPE);
+        forecaster.announce(Event { kind: 1, from: 300, until: 320 });
+        let mut all = Vec::new();
+        for value in values {
+            forecaster.observe(*value);
+            forecaster.forecast();
+            let said = forecaster.said();
+            all.push(said.into_iter().map(|(name, said)| (name, said.to_vec())).collect());
+        }
+        all
+    };
+    let (first, second): (Vec<Vec<_>>, Vec<Vec<_>>) = (all(&values), all(&other));
+    assert_eq!(first[..600], second[..600]);
+    for (name, said) in first.iter().flatten() {
+        assert!(said.len() == SHAPE.horizon && said.iter().all(|v| v.is_finite()), "{name}");
+    }
+    for ((name, first), (_, second)) in first[790].iter().zip(&second[790]) {
+        assert_ne!(first, second, "{name} has not noticed what came");
+    }
+}
+
+#[test]
+fn a_scheduled_event_is_foreseen_from_the_ones_before() {
+    let mut values = wave(1_400, 5.0);
+    let mut forecaster = Forecaster::new(SHAPE);
+    let days = [10, 17, 25, 31, 38, 44, 55];
+    for day in days {
+        let event = Event { kind: 3, from: 24 * day + 15, until: 24 * day + 20 };
+        values[event.from..event.until].iter_mut().for_each(|value| *value *= 3.0);
+        forecaster.announce(event);
+    }
+    let at = 24 * 55 + 12;
+    for value in &values[..=at] {
+        forecaster.observe(*value);
+        forecaster.forecast();
+    }
+    forecaster.forecast();
+    let said = forecaster.said();
+    let (_, curve) = said.iter().find(|(name, _)| name.contains("events")).unwrap();
+    for (step, said) in curve.iter().enumerate() {
+        let truth = values[at + 1 + step];
+        assert!((said / truth - 1.0).abs() < 0.25, "step {step}: {said} where {truth} came");
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_forgetting_costs_nothing() {
+    let values = wave(12_000, 20.0);
+    let mut forecaster = Forecaster::new(SHAPE);
+    let mut wrong = 0.0;
+    for (index, value) in values.iter().enumerate() {
+        forecaster.observe(*value);
+        if index >= 11_000 && index % 7 == 0 {
+            for (step, outlook) in forecaster.forecast().iter().enumerate() {
+                let Some(truth) = values.get(index + 1 + step) else { continue };
+                wrong += (outlook.mean - truth).abs() / 12.0 / 143.0;
+            }
+        }
+    }
+    assert_eq!(forecaster.len(), 12_000);
+    assert!(forecaster.past.known().len() <= (3_000 + 8 * 24 + 2 * 12) * 5 / 4);
+    assert!(wrong < 6.5, "{wrong}: the noise alone makes 5");
 }

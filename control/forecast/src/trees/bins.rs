@@ -11,7 +11,6 @@ pub(super) const BINS: usize = CUTS + 2;
 pub(super) struct Binned {
     pub(super) columns: Vec<Vec<u8>>,
     cuts: Vec<Vec<f32>>,
-    pub(super) rows: usize,
 }
 
 impl Binned {
@@ -22,7 +21,7 @@ impl Binned {
             .zip(&cuts)
             .map(|(column, cuts)| column.iter().map(|value| bin(cuts, *value)).collect())
             .collect();
-        Self { columns: binned, cuts, rows: columns.first().map_or(0, Vec::len) }
+        Self { columns: binned, cuts }
     }
 
     /// The largest value that falls into `bin` or one below it.

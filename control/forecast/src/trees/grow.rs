@@ -89,8 +89,7 @@ impl<'a> Grower<'a> {
         Self { binned, slopes, open, settings }
     }
 
-    pub(super) fn grow(&self) -> Grown {
-        let rows: Vec<u32> = (0..self.binned.rows as u32).collect();
+    pub(super) fn grow(&self, rows: Vec<u32>) -> Grown {
         let mut sum = Cell::default();
         rows.iter().for_each(|row| sum.add(self.slopes[*row as usize]));
         let histogram = self.histogram(&rows);
