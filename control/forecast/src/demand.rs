@@ -19,6 +19,7 @@ mod normal;
 mod past;
 mod ridge;
 mod smoothing;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +27,10 @@ mod tests;
 use blend::Blend;
 use crew::{Crew, EXPERTS};
 pub use expert::Expert;
-use interval::Calibration;
+use interval::{Calibration, SCALES};
 use past::Past;
+pub use watch::Coverage;
+use watch::Watch;
 
 /// What kind of series it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,9 @@ pub struct Forecaster {
     crew: Crew,
     blend: Blend,
     calibration: Calibration,
+    watch: Watch,
+    /// What each expert said in the last forecast.
+    said: Vec<Vec<f64>>,
     /// Forecasts whose truth has not all arrived, by the index they were made at.
     open: VecDeque<Open>,
 }
@@ -80,9 +86,9 @@ pub struct Forecaster {
 struct Open {
     at: usize,
     /// By expert and step.
-    said: Vec<Vec<f64>>,
-    blended: Vec<f64>,
-    scales: Vec<f64>,
+    said: Vec<Vec<f32>>,
+    outlooks: Vec<Outlook>,
+    scales: Vec<[f64; SCALES]>,
 }
 
 /// No demand is larger, in any unit.
@@ -93,8 +99,8 @@ pub const SEASON_MAX: usize = 10_080;
 pub const HORIZON_MAX: usize = 512;
 /// Events that are kept; the oldest make way.
 pub const EVENTS_MAX: usize = 512;
-/// Forecasts that are kept until they are scored.
-const OPEN_MAX: usize = HORIZON_MAX;
+/// Forecasts that are kept until they are scored; of those made in between none is.
+const OPEN_MAX: usize = 64;
 
 impl Forecaster {
     /// One that has seen nothing.
@@ -109,7 +115,9 @@ impl Forecaster {
             events: Vec::new(),
             crew: Crew::new(shape),
             blend: Blend::new(EXPERTS, shape.horizon),
-            calibration: Calibration::new(shape.horizon),
+            calibration: Calibration::new(shape),
+            watch: Watch::default(),
+            said: Vec::new(),
             open: VecDeque::new(),
         }
     }
@@ -143,13 +151,14 @@ impl Forecaster {
 
     fn score(&mut self, value: f64) {
         let now = self.past.now();
-        for open in &self.open {
-            let step = now - open.at - 1;
-            if step < open.blended.len() {
-                self.blend.score(step, open.said.iter().map(|said| said[step]), value);
-                self.calibration.score(step, open.blended[step], open.scales[step], value);
-            }
+        for Open { at, said, outlooks, scales } in &self.open {
+            let step = now - at - 1;
+            let Some(outlook) = outlooks.get(step) else { continue };
+            self.blend.score(step, said.iter().map(|said| f64::from(said[step])), value);
+            self.calibration.score(step, now, outlook.mean, scales[step], value);
         }
+        let outlooks = self.open.iter().filter_map(|open| open.outlooks.get(now - open.at - 1));
+        self.watch.score(outlooks, value);
         let horizon = self.past.shape.horizon;
         while self.open.front().is_some_and(|open| open.at + horizon <= now) {
             self.open.pop_front();
@@ -178,8 +187,13 @@ impl Forecaster {
     /// What each expert said of each step in the last forecast, by name; nothing before the first.
     #[must_use]
     pub fn said(&self) -> Vec<(&'static str, &[f64])> {
-        let last = self.open.back().map_or(&[][..], |open| &open.said[..]);
-        Crew::names().zip(last.iter().map(Vec::as_slice)).collect()
+        Crew::names().zip(self.said.iter().map(Vec::as_slice)).collect()
+    }
+
+    /// How often the truth lay within the bands of 80 and 95 % of late, over all steps.
+    #[must_use]
+    pub fn coverage(&self) -> [Coverage; 2] {
+        self.watch.coverage()
     }
 
     /// Forecasts the steps after the last observation, all zero if there was none.
@@ -197,15 +211,19 @@ impl Forecaster {
         let blended: Vec<f64> = (0..horizon)
             .map(|step| self.blend.blend(step, said.iter().map(|said| said[step])))
             .collect();
-        let scales: Vec<f64> =
-            (0..horizon).map(|step| self.calibration.scale(step, blended[step])).collect();
-        let outlooks = (0..horizon)
-            .map(|step| self.calibration.outlook(step, blended[step], scales[step], floor))
+        let scales: Vec<[f64; SCALES]> = (0..horizon)
+            .map(|step| self.calibration.scales(step, at + 1 + step, blended[step]))
             .collect();
-        if self.open.len() == OPEN_MAX {
-            self.open.pop_front();
+        let outlooks: Vec<Outlook> = (0..horizon)
+            .map(|step| self.calibration.outlook(step, blended[step], scales[step], floor))
+            .map(|outlook| self.watch.widened(outlook, floor))
+            .collect();
+        if self.open.back().is_none_or(|open| at - open.at >= horizon.div_ceil(OPEN_MAX)) {
+            let narrow = |said: &Vec<f64>| said.iter().map(|value| *value as f32).collect();
+            let kept = said.iter().map(narrow).collect();
+            self.open.push_back(Open { at, said: kept, outlooks: outlooks.clone(), scales });
         }
-        self.open.push_back(Open { at, said, blended, scales });
+        self.said = said;
         outlooks
     }
 }

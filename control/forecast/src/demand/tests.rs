@@ -197,3 +197,46 @@ fn memory_is_bounded_and_forgetting_costs_nothing() {
     assert!(forecaster.past.known().len() <= (3_000 + 8 * 24 + 2 * 12) * 5 / 4);
     assert!(wrong < 6.5, "{wrong}: the noise alone makes 5");
 }
+
+#[test]
+fn after_a_jump_in_level_the_bands_cover_again_and_the_watch_tells() {
+    let mut values = wave(2_400, 30.0);
+    for (index, value) in values.iter_mut().enumerate().skip(1_500) {
+        // Twice the level, and swings that were never seen.
+        *value *= if index % 2 == 0 { 2.6 } else { 1.4 };
+    }
+    let mut forecaster = Forecaster::new(SHAPE);
+    let mut made: Vec<Vec<Outlook>> = Vec::new();
+    let mut broken = 0;
+    for (index, value) in values.iter().enumerate() {
+        forecaster.observe(*value);
+        made.push(forecaster.forecast());
+        let [_, outer] = forecaster.coverage();
+        assert!(!(400..1_500).contains(&index) || !outer.broken, "broken at {index}: {outer:?}");
+        broken += usize::from(outer.broken);
+    }
+    assert!(broken > 0, "nobody was told");
+    let covered = |range: std::ops::Range<usize>| {
+        let hits = range.clone().flat_map(|at| {
+            let truths = &values[at + 1..=at + SHAPE.horizon];
+            made[at].iter().zip(truths).map(|(made, truth)| {
+                f64::from(u8::from(made.band95.0 <= *truth && *truth <= made.band95.1))
+            })
+        });
+        hits.sum::<f64>() / (range.len() * SHAPE.horizon) as f64
+    };
+    assert!(covered(1_300..1_480) > 0.92, "{}", covered(1_300..1_480));
+    assert!(covered(1_560..1_700) > 0.92, "{}", covered(1_560..1_700));
+    assert!(!forecaster.coverage()[1].broken);
+}
+
+#[test]
+fn a_long_horizon_is_scored_without_keeping_every_forecast() {
+    let mut forecaster = Forecaster::new(Shape { season: 24, horizon: 1 << 40 });
+    for value in wave(700, 5.0) {
+        forecaster.observe(value);
+        assert_eq!(forecaster.forecast().len(), HORIZON_MAX);
+    }
+    assert!(forecaster.open.len() <= OPEN_MAX + 1);
+    assert!(forecaster.coverage()[0].truths > 0);
+}
