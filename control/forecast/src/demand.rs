@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use crate::lstm::Network;
+
 mod arima;
 mod blend;
 mod crew;
@@ -17,6 +19,7 @@ mod interval;
 mod lags;
 mod normal;
 mod past;
+mod recurrent;
 mod ridge;
 mod smoothing;
 mod watch;
@@ -133,6 +136,17 @@ impl Forecaster {
         let place = self.events.partition_point(|known| known.until <= event.until);
         self.events.insert(place, event);
         self.crew.announce();
+    }
+
+    /// The recurrent network as it is trained by now, to be saved, or averaged with others'.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.crew.recurrent.network()
+    }
+
+    /// Goes on from another network: one that was saved, or the mean of many series'.
+    pub fn adopt(&mut self, network: Network) {
+        self.crew.recurrent.adopt(network);
     }
 
     /// Takes in the next observation. What is no number (a gap) is taken as the season's last

@@ -6,5 +6,6 @@
 
 pub mod anomaly;
 pub mod demand;
+pub mod lstm;
 pub mod places;
 pub mod trees;

@@ -2,13 +2,13 @@
 
 use super::{
     Event, Expert, Shape, arima::Arima, curve::Curve, expert::Profile, grove::Grove, lags::Space,
-    past::Past, ridge::Ridge, smoothing::Smoothing,
+    past::Past, recurrent::Recurrent, ridge::Ridge, smoothing::Smoothing,
 };
 
 /// How many there are.
 pub(super) const EXPERTS: usize = Expert::ALL.len() + NAMES.len();
 /// Those that are fitted, after the simple ones.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "exponential smoothing",
     "ARIMA",
     "trend, seasons, events",
@@ -17,6 +17,7 @@ const NAMES: [&str; 8] = [
     "regression, 21 seasons",
     "boosted trees",
     "random forest",
+    "LSTM",
 ];
 /// The kinds of regression, with their half-lives in seasons.
 const RIDGES: [(Space, f64); 3] = [(Space::Log, 7.0), (Space::Log, 40.0), (Space::Level, 21.0)];
@@ -30,6 +31,7 @@ pub(super) struct Crew {
     curve: Curve,
     ridges: Vec<Ridge>,
     grove: Grove,
+    pub(super) recurrent: Recurrent,
 }
 
 impl Crew {
@@ -42,6 +44,7 @@ impl Crew {
             curve: Curve::new(shape),
             ridges: RIDGES.map(|(space, seasons)| Ridge::new(shape, space, seasons * day)).into(),
             grove: Grove::new(shape),
+            recurrent: Recurrent::new(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Crew {
             ridge.observe(past);
         }
         self.grove.observe();
+        self.recurrent.observe(past);
     }
 
     /// Takes note of a new event.
@@ -76,6 +80,7 @@ impl Crew {
         said.push(self.curve.ahead(past, events));
         said.extend(self.ridges.iter_mut().map(|ridge| ridge.ahead(past)));
         said.extend(self.grove.ahead(past));
+        said.push(self.recurrent.ahead(past));
         said
     }
 }
