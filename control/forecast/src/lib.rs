@@ -6,6 +6,7 @@
 
 pub mod anomaly;
 pub mod demand;
+pub mod feed;
 pub mod lstm;
 pub mod places;
 pub mod trees;
