@@ -7,6 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod backtest;
+
+pub use backtest::{BacktestArgs, BacktestTask, OwnArgs};
+
 /// Keeps every session at home, and moves it live when another zone is better.
 #[derive(Debug, Parser)]
 #[command(name = "homing", version, disable_help_subcommand = true)]
@@ -332,88 +336,6 @@ pub struct DemoArgs {
     /// How many handoffs of each size to measure; 1,000 is what the numbers of the README are of
     #[arg(long, value_name = "N", default_value_t = 100, requires = "fleet")]
     pub handoffs: usize,
-}
-
-/// `homing backtest`.
-#[derive(Debug, Args)]
-pub struct BacktestArgs {
-    /// What to forecast
-    #[arg(value_enum)]
-    pub task: BacktestTask,
-    /// The folder that holds the recorded data
-    pub data: PathBuf,
-    /// Where to write the forecasts
-    #[arg(long, value_name = "FILE.csv")]
-    pub out: PathBuf,
-}
-
-/// The tasks of `homing backtest`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BacktestTask {
-    /// Hourly series of the M4 competition, 48 h ahead
-    M4,
-    /// Web requests of 1998 in bins of 5 minutes, 1 h ahead
-    #[value(name = "wc98_5m")]
-    Wc98FiveMinutes,
-    /// Web requests of 1998 in bins of 1 hour, 24 h ahead
-    #[value(name = "wc98_1h")]
-    Wc98Hourly,
-    /// Web requests of 1995 in bins of 5 minutes, 1 h ahead
-    #[value(name = "nasa_5m")]
-    NasaFiveMinutes,
-    /// Web requests of 1995 in bins of 1 hour, 24 h ahead
-    #[value(name = "nasa_1h")]
-    NasaHourly,
-    /// Web requests of 2021 in bins of 5 minutes, 1 h ahead
-    #[value(name = "twitter_5m")]
-    TwitterFiveMinutes,
-    /// Web requests of 2021 in bins of 1 hour, 24 h ahead
-    #[value(name = "twitter_1h")]
-    TwitterHourly,
-    /// Taxi pick-ups per zone in bins of 15 minutes, 2 h ahead
-    Taxi,
-    /// CPU use of virtual machines in bins of 5 minutes, 1 h ahead
-    Vm,
-    /// The venue of a user's next check-in
-    NycVenue,
-    /// The zone of a user's next check-in
-    NycZone,
-    /// A taxi's zone 15 minutes on
-    #[value(name = "taxi-zone15")]
-    TaxiZone15,
-    /// A taxi's zone 30 minutes on
-    #[value(name = "taxi-zone30")]
-    TaxiZone30,
-    /// A person's next place to stay
-    Geolife,
-    /// The next page of a visit, in the logs of the 1998 world cup
-    Fifa,
-    /// The next page of a visit, in the logs of a shop
-    Bms,
-    /// The next model that a user asks for
-    Genai,
-    /// Whether each observation is unusual, in a folder of series with `windows.json`
-    Nab,
-}
-
-impl BacktestTask {
-    /// Whether it asks for the demand of series.
-    #[must_use]
-    pub fn is_demand(self) -> bool {
-        use BacktestTask as Task;
-        matches!(
-            self,
-            Task::M4
-                | Task::Wc98FiveMinutes
-                | Task::Wc98Hourly
-                | Task::NasaFiveMinutes
-                | Task::NasaHourly
-                | Task::TwitterFiveMinutes
-                | Task::TwitterHourly
-                | Task::Taxi
-                | Task::Vm
-        )
-    }
 }
 
 /// Where the fleet's sessions keep their state.

@@ -31,8 +31,6 @@ pub struct Settings {
     pub lambda: f64,
     /// Share of the columns that one tree may look at, 0 to 1.
     pub columns: f64,
-    /// Share of the rows that one tree of a random forest is grown from, 0 to 1.
-    pub rows: f64,
     /// What the columns are drawn from.
     pub seed: u64,
 }
@@ -46,7 +44,6 @@ impl Default for Settings {
             min_leaf: 20,
             lambda: 1.0,
             columns: 1.0,
-            rows: 0.6,
             seed: 0,
         }
     }
@@ -136,7 +133,7 @@ impl Forest {
         Ok(Self { start, trees })
     }
 
-    /// Grows a random forest: each tree from a draw of the rows and a draw of the columns, by
+    /// Grows a random forest: each tree from a draw of `share` of the rows and of the columns, by
     /// squared differences, none mending another; their mean is the answer. A leaf holds the mean
     /// of its targets, or the quantile that the loss asks for. `settings.rate` has no part in it.
     ///
@@ -147,6 +144,7 @@ impl Forest {
         target: &[f32],
         loss: Loss<'_>,
         settings: &Settings,
+        share: f64,
     ) -> Result<Self, Unfit> {
         let rows = Self::fits(columns, target, loss)?;
         let binned = Binned::of(columns);
@@ -159,7 +157,7 @@ impl Forest {
             let open = drawn(columns.len(), settings, round as u64);
             let mut state = settings.seed ^ (round as u64).wrapping_mul(0xD1B5_4A32_D192_ED03);
             let some = (0..rows as u32)
-                .filter(|_| ((mixed(&mut state) >> 11) as f64) < settings.rows * 2_f64.powi(53))
+                .filter(|_| ((mixed(&mut state) >> 11) as f64) < share * 2_f64.powi(53))
                 .collect();
             let mut grown = Grower::new(&binned, &slopes, open, settings).grow(some);
             for leaf in &grown.leaves {
@@ -275,17 +273,17 @@ mod tests {
     fn a_random_forest_learns_it_too() {
         let (columns, target) = grid();
         let settings = Settings { rounds: 40, leaves: 200, min_leaf: 2, ..Settings::default() };
-        let forest = Forest::bagged(&columns, &target, Loss::Absolute, &settings).unwrap();
+        let forest = Forest::bagged(&columns, &target, Loss::Absolute, &settings, 0.6).unwrap();
         let wrong: f64 = (0..target.len())
             .map(|i| forest.score(&[columns[0][i], columns[1][i]]) - f64::from(target[i]))
             .map(f64::abs)
             .sum::<f64>()
             / target.len() as f64;
         assert!(wrong < 0.05, "{wrong}");
-        let again = Forest::bagged(&columns, &target, Loss::Absolute, &settings).unwrap();
+        let again = Forest::bagged(&columns, &target, Loss::Absolute, &settings, 0.6).unwrap();
         assert_eq!(forest, again);
         let none: [f32; 0] = [];
-        let refused = Forest::bagged(&columns, &none, Loss::Squared, &settings).err();
+        let refused = Forest::bagged(&columns, &none, Loss::Squared, &settings, 0.6).err();
         assert_eq!(refused, Some(Unfit::Empty));
     }
 

@@ -10,18 +10,22 @@ use crate::trouble::Trouble;
 
 mod anomalies;
 mod demand;
+mod own;
 mod places;
 mod recording;
 
-/// Forecasts a recorded data set and writes what it foretold.
+/// Forecasts a recorded data set, or the user's own, and writes what it foretold.
 ///
 /// # Errors
 /// If the data cannot be read, or the file cannot be written.
 pub fn run(args: &BacktestArgs) -> Result<(), Trouble> {
-    match args.task {
-        task if task.is_demand() => demand::run(task, &args.data, &args.out),
-        BacktestTask::Nab => anomalies::run(&args.data, &args.out),
-        task => places::run(task, &args.data, &args.out),
+    let (Some(task), Some(data), Some(out)) = (args.task, &args.data, &args.out) else {
+        return own::run(&args.own, args.out.as_deref());
+    };
+    match task {
+        task if task.is_demand() => demand::run(task, data, out),
+        BacktestTask::Nab => anomalies::run(data, out),
+        task => places::run(task, data, out),
     }
 }
 

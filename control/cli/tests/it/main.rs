@@ -5,6 +5,7 @@
 
 mod backtest;
 mod backtest_anomalies;
+mod backtest_own;
 mod check;
 mod demo;
 mod fleet;

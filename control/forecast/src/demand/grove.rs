@@ -113,15 +113,9 @@ impl Grove {
         if let Ok(forest) = Forest::fit(&columns, &target, Loss::Absolute, &settings) {
             self.boosted = Some(forest);
         }
-        let settings = Settings {
-            rounds: 24,
-            leaves: 64,
-            min_leaf: 8,
-            columns: 0.4,
-            rows: 0.4,
-            ..Settings::default()
-        };
-        if let Ok(forest) = Forest::bagged(&columns, &target, Loss::Absolute, &settings) {
+        let settings =
+            Settings { rounds: 24, leaves: 64, min_leaf: 8, columns: 0.4, ..Settings::default() };
+        if let Ok(forest) = Forest::bagged(&columns, &target, Loss::Absolute, &settings, 0.4) {
             self.bagged = Some(forest);
         }
     }
