@@ -27,7 +27,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use blend::Blend;
+use blend::{Blend, MIXES};
 use crew::{Crew, EXPERTS};
 pub use expert::Expert;
 use interval::{Calibration, SCALES};
@@ -90,6 +90,8 @@ struct Open {
     at: usize,
     /// By expert and step.
     said: Vec<Vec<f32>>,
+    /// What each mix made of it, by step.
+    mixed: Vec<[f64; MIXES]>,
     outlooks: Vec<Outlook>,
     scales: Vec<[f64; SCALES]>,
 }
@@ -165,10 +167,11 @@ impl Forecaster {
 
     fn score(&mut self, value: f64) {
         let now = self.past.now();
-        for Open { at, said, outlooks, scales } in &self.open {
+        for Open { at, said, mixed, outlooks, scales } in &self.open {
             let step = now - at - 1;
             let Some(outlook) = outlooks.get(step) else { continue };
-            self.blend.score(step, said.iter().map(|said| f64::from(said[step])), value);
+            let said: Vec<f64> = said.iter().map(|said| f64::from(said[step])).collect();
+            self.blend.score(step, &said, &mixed[step], value);
             self.calibration.score(step, now, outlook.mean, scales[step], value);
         }
         let outlooks = self.open.iter().filter_map(|open| open.outlooks.get(now - open.at - 1));
@@ -222,9 +225,11 @@ impl Forecaster {
         for value in said.iter_mut().flatten() {
             *value = if value.is_finite() { value.max(floor) } else { self.past.last() };
         }
-        let blended: Vec<f64> = (0..horizon)
-            .map(|step| self.blend.blend(step, said.iter().map(|said| said[step])))
-            .collect();
+        let at_step = |step: usize| said.iter().map(|said| said[step]).collect::<Vec<f64>>();
+        let mixed: Vec<[f64; MIXES]> =
+            (0..horizon).map(|step| self.blend.mixes(step, &at_step(step))).collect();
+        let blended: Vec<f64> =
+            mixed.iter().enumerate().map(|(step, mixed)| self.blend.blend(step, mixed)).collect();
         let scales: Vec<[f64; SCALES]> = (0..horizon)
             .map(|step| self.calibration.scales(step, at + 1 + step, blended[step]))
             .collect();
@@ -235,7 +240,7 @@ impl Forecaster {
         if self.open.back().is_none_or(|open| at - open.at >= horizon.div_ceil(OPEN_MAX)) {
             let narrow = |said: &Vec<f64>| said.iter().map(|value| *value as f32).collect();
             let kept = said.iter().map(narrow).collect();
-            self.open.push_back(Open { at, said: kept, outlooks: outlooks.clone(), scales });
+            self.open.push_back(Open { at, said: kept, mixed, outlooks: outlooks.clone(), scales });
         }
         self.said = said;
         outlooks
