@@ -15,6 +15,7 @@ pub mod lease;
 pub mod mint;
 pub mod pace;
 pub mod placement;
+pub mod prewarm;
 pub mod rendezvous;
 pub mod replica;
 pub mod roster;

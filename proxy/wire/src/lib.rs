@@ -12,6 +12,7 @@ pub mod limits;
 pub mod link;
 pub mod message;
 pub mod policy;
+pub mod prewarm;
 pub mod record;
 pub mod redis;
 pub mod service;
@@ -36,6 +37,7 @@ pub use ids::{
 pub use link::LinkFrame;
 pub use message::{Activated, Chunk, FromProxy, GateHello, Hello, NackReason, ToProxy};
 pub use policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy};
+pub use prewarm::{HotListFault, HotObject};
 pub use record::{
     HandoffFigures, Outcome, OutcomeEnd, RecordBatch, SessionActivity, UndoneReason, ZoneSample,
 };

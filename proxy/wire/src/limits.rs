@@ -25,6 +25,12 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const ADDRESS_BYTES_MAX: usize = 300;
 /// Bytes of a frame's head on the handoff link; state bytes follow it and are bounded apart.
 pub const LINK_HEAD_BYTES_MAX: usize = 64 << 10;
+/// Objects that a gate names when it hands a session over, for the next gate to fetch.
+pub const HOT_OBJECTS_MAX: usize = 256;
+/// Bytes of their list.
+pub const HOT_LIST_BYTES_MAX: usize = 48 << 10;
+/// Bytes of one object's path and query, and of each header it depends on.
+pub const HOT_TEXT_BYTES_MAX: usize = 2 << 10;
 /// Bytes of a path, path prefix or address.
 pub const PATH_BYTES_MAX: usize = 1_024;
 /// Bytes of an operator's document.
@@ -46,6 +52,9 @@ const _: () = {
     assert!(ZONES_MAX < u8::MAX as usize);
     assert!(BUCKETS == u16::MAX as usize + 1);
     assert!(CHUNK_BYTES_MAX < MESSAGE_BYTES_MAX);
+    // The list rides in the first frame of a handoff, beside a few names.
+    assert!(HOT_LIST_BYTES_MAX + 16 * NAME_BYTES_MAX < LINK_HEAD_BYTES_MAX);
+    assert!(HOT_TEXT_BYTES_MAX < HOT_LIST_BYTES_MAX);
     assert!(SERVICES_MAX < u16::MAX as usize);
     assert!(PLACES_MAX < u16::MAX as usize);
     // An activity is at most about 100 bytes on the wire.

@@ -71,6 +71,8 @@ pub struct Open {
     pub tenant: String,
     /// The service's name.
     pub service: String,
+    /// What the session fetched of late, as [`crate::prewarm::encode`] wrote it; empty for nothing.
+    pub hot: bytes::Bytes,
 }
 
 /// What the bytes behind a head are.
@@ -160,6 +162,7 @@ impl LinkFrame {
                 to: open.to.clone(),
                 tenant: open.tenant.clone(),
                 service: open.service.clone(),
+                hot: open.hot.clone(),
             }),
             Self::Stage(payload) => Body::Stage(payload_to(*payload)),
             Self::StageAck { version, p95_us } => {
@@ -190,6 +193,7 @@ fn open_from(open: proto::LinkOpen) -> Result<Open, InvalidField> {
         to: text("open.to", open.to, NAME_BYTES_MAX)?,
         tenant: text("open.tenant", open.tenant, NAME_BYTES_MAX)?,
         service: text("open.service", open.service, NAME_BYTES_MAX)?,
+        hot: open.hot,
     })
 }
 

@@ -527,6 +527,7 @@ fn link_frames_survive_the_way_there_and_back_and_damage_is_refused() {
             to: "oregon".to_owned(),
             tenant: "default".to_owned(),
             service: "shop".to_owned(),
+            hot: bytes::Bytes::from_static(b"what only the prewarmer reads"),
         })),
         LinkFrame::Stage(payload),
         LinkFrame::StageAck { version: 9, p95_us: 1_200 },
