@@ -168,11 +168,24 @@ pub struct CacheSpec {
     pub stale_while_revalidate_ms: u32,
     /// How long after its time it may be used because the app fails, likewise.
     pub stale_if_error_ms: u32,
+    /// Objects of a session that are fetched where it is handed over to, before it is there; 0 for
+    /// none.
+    pub prewarm_objects: u16,
+}
+
+impl CacheSpec {
+    /// Objects of a session that are fetched ahead of it, unless the operator says otherwise.
+    pub const PREWARM_OBJECTS: u16 = 64;
 }
 
 impl Default for CacheSpec {
     fn default() -> Self {
-        Self { object_bytes_max: 8 << 20, stale_while_revalidate_ms: 0, stale_if_error_ms: 0 }
+        Self {
+            object_bytes_max: 8 << 20,
+            stale_while_revalidate_ms: 0,
+            stale_if_error_ms: 0,
+            prewarm_objects: Self::PREWARM_OBJECTS,
+        }
     }
 }
 

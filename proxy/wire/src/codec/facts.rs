@@ -5,7 +5,7 @@ use crate::{
     ids::{Incarnation, ZONES_MAX},
     limits::{
         ADDRESS_BYTES_MAX, ENDPOINTS_PER_ZONE_MAX, GATES_PER_ZONE_MAX, HOSTS_PER_SERVICE_MAX,
-        KEY_SOURCES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PLACES_MAX, SERVICES_MAX,
+        HOT_OBJECTS_MAX, KEY_SOURCES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PLACES_MAX, SERVICES_MAX,
     },
     policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy},
     proto::{self, key_source, state},
@@ -179,6 +179,7 @@ fn service_to_proto(service: &Service) -> proto::Service {
             object_bytes_max: cache.object_bytes_max,
             stale_while_revalidate_ms: cache.stale_while_revalidate_ms,
             stale_if_error_ms: cache.stale_if_error_ms,
+            prewarm_objects: Some(cache.prewarm_objects.into()),
         }),
         idempotency: service.idempotency,
         endpoints: service.endpoints.iter().map(endpoints).collect(),
@@ -222,11 +223,7 @@ fn service_from(message: proto::Service) -> Result<Service, InvalidField> {
         },
         state: state_from(message.state)?,
         long_lived: variant("service.long_lived", &LONG_LIVED, message.long_lived)?,
-        cache: message.cache.map(|cache| CacheSpec {
-            object_bytes_max: cache.object_bytes_max,
-            stale_while_revalidate_ms: cache.stale_while_revalidate_ms,
-            stale_if_error_ms: cache.stale_if_error_ms,
-        }),
+        cache: message.cache.map(cache_from).transpose()?,
         idempotency: message.idempotency,
         endpoints: endpoints.into_iter().map(own).collect::<Result<_, _>>()?,
         health: message.health.map(health_from).transpose()?,
@@ -238,6 +235,21 @@ fn service_from(message: proto::Service) -> Result<Service, InvalidField> {
             client_timeout_ms: limits.client_timeout_ms,
             retries: narrow("limits.retries", limits.retries)?,
         },
+    })
+}
+
+fn cache_from(cache: proto::Cache) -> Result<CacheSpec, InvalidField> {
+    // Written by a control that knew nothing of it.
+    let objects = cache.prewarm_objects.unwrap_or(CacheSpec::PREWARM_OBJECTS.into());
+    if objects as usize > HOT_OBJECTS_MAX {
+        let problem = format!("{objects}, at most {HOT_OBJECTS_MAX}");
+        return Err(invalid("cache.prewarm_objects", problem));
+    }
+    Ok(CacheSpec {
+        object_bytes_max: cache.object_bytes_max,
+        stale_while_revalidate_ms: cache.stale_while_revalidate_ms,
+        stale_if_error_ms: cache.stale_if_error_ms,
+        prewarm_objects: narrow("cache.prewarm_objects", objects)?,
     })
 }
 

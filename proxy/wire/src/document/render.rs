@@ -137,6 +137,7 @@ fn service(service: &Service, zones: &[Zone]) -> Node {
             ("object_max", bytes(cache.object_bytes_max)),
             ("stale_while_revalidate", millis(cache.stale_while_revalidate_ms)),
             ("stale_if_error", millis(cache.stale_if_error_ms)),
+            ("prewarm", prewarm(cache.prewarm_objects)),
         ];
         fields.push(("cache", Node::map(stated)));
     }
@@ -154,6 +155,13 @@ fn service(service: &Service, zones: &[Zone]) -> Node {
     }
     fields.push(("limits", limits(&service.limits)));
     Node::map(fields)
+}
+
+fn prewarm(objects: u16) -> Node {
+    match objects {
+        0 => Node::text("off"),
+        objects => Node::map([("objects", Node::int(u64::from(objects)))]),
+    }
 }
 
 fn matches(matches: &Match) -> Node {

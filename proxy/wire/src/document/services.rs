@@ -5,6 +5,7 @@ use super::read::{MapReader, Reader};
 use super::zones::narrow;
 use super::{sources, syntax, zones};
 use crate::ids::{ZONES_MAX, ZoneId};
+use crate::limits::HOT_OBJECTS_MAX;
 use crate::redis::{KeyPattern, REDIS_KEYS_MAX, Redis, RedisUrl};
 use crate::service::{CacheSpec, HealthCheck, Hooks, LongLived, Service, StateSpec, TrafficLimits};
 use crate::zone::Endpoint;
@@ -121,7 +122,19 @@ fn cache(reader: &Reader<'_>) -> Option<Option<CacheSpec>> {
                 default.stale_while_revalidate_ms,
             ),
             stale_if_error_ms: millis(map, "stale_if_error", default.stale_if_error_ms),
+            prewarm_objects: map.or("prewarm", default.prewarm_objects, prewarm),
         }))
+    })
+}
+
+/// `on`, `off`, or how many objects.
+fn prewarm(reader: &Reader<'_>) -> Option<u16> {
+    if !reader.is_map() {
+        return reader.word(&[("on", CacheSpec::PREWARM_OBJECTS), ("off", 0)]);
+    }
+    reader.map(|map| {
+        let remedy = "write `objects: 64`, or `prewarm: off`";
+        map.required("objects", remedy, |r| narrow(r.whole(1..=HOT_OBJECTS_MAX as u64)?))
     })
 }
 

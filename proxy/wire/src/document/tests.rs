@@ -521,11 +521,14 @@ fn service() -> impl Strategy<Value = Service> {
     let session = (key_sources(), 1..=31_536_000_000_u64)
         .prop_map(|(from, idle_ms)| SessionSource { from, idle_ms });
     let own = prop::collection::btree_map(0_u8..5, endpoints(), 0..3);
-    let cache = (1..=1_u64 << 30, 0_u32..=86_400_000, 0_u32..=86_400_000).prop_map(
-        |(object_bytes_max, stale_while_revalidate_ms, stale_if_error_ms)| crate::CacheSpec {
-            object_bytes_max,
-            stale_while_revalidate_ms,
-            stale_if_error_ms,
+    let cache = (1..=1_u64 << 30, 0_u32..=86_400_000, 0_u32..=86_400_000, 0_u16..=256).prop_map(
+        |(object_bytes_max, stale_while_revalidate_ms, stale_if_error_ms, prewarm_objects)| {
+            crate::CacheSpec {
+                object_bytes_max,
+                stale_while_revalidate_ms,
+                stale_if_error_ms,
+                prewarm_objects,
+            }
         },
     );
     let head = (name(), name(), hosts, path, session, prop::option::of(cache), any::<bool>());
