@@ -17,7 +17,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{get, post},
 };
 use homing_wire::ZoneId;
 use serde_json::json;
@@ -32,6 +32,7 @@ use crate::{
     live::LiveTable,
     local_authority::Order,
     outcomes::Outcomes,
+    prewarm::Prewarm,
     telemetry::metrics::{Exposition, Gauges},
 };
 
@@ -57,6 +58,8 @@ pub struct AdminParts {
     pub gates: Arc<Gates>,
     /// Answers that are kept.
     pub cache: Arc<GateCache>,
+    /// What is fetched ahead of sessions.
+    pub prewarm: Arc<Prewarm>,
     /// How session keys are read.
     pub rules: Arc<ArcSwap<EdgeRules>>,
     /// Health and load of the zones.
@@ -139,7 +142,7 @@ fn router(parts: Arc<AdminParts>, exposition: Arc<Exposition>) -> Router {
         .route("/outcomes", get(pages::outcomes))
         .route("/zones/{name}/drain", get(pages::drain).post(actions::drain_zone))
         .route("/zones/{name}/open", post(actions::open_zone))
-        .route("/cache", delete(cache::clear))
+        .route("/cache", get(cache::show).delete(cache::clear))
         .route("/cache/purge", post(cache::purge))
         .route("/drain", post(actions::drain_process))
         .route("/memory/{zone}/{key}", get(memory::read).put(memory::write))

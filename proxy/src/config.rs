@@ -4,6 +4,7 @@
 
 pub use check::ConfigFault;
 pub use fleet::{GateSettings, Role};
+pub use prewarm::PrewarmSettings;
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
@@ -17,6 +18,7 @@ use crate::{
 
 mod check;
 mod fleet;
+mod prewarm;
 mod raw;
 mod secrets;
 #[cfg(test)]
@@ -54,6 +56,8 @@ pub struct Settings {
     pub access_log: AccessLog,
     /// Bounds of the process.
     pub limits: ProcessLimits,
+    /// How much may be fetched ahead of sessions.
+    pub prewarm: PrewarmSettings,
     /// Peers whose forwarding and place headers are believed.
     pub trusted: TrustedPeers,
     /// Whether responses name the zone that answered (`homing-zone`).

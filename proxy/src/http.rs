@@ -19,4 +19,5 @@ pub mod learned;
 mod outbound;
 mod tunnel;
 pub mod upstream;
+pub mod warm;
 pub mod zone_view;

@@ -17,6 +17,7 @@ pub mod listen;
 pub mod live;
 pub mod local_authority;
 pub mod outcomes;
+pub mod prewarm;
 pub mod seat;
 pub mod startup;
 pub mod state;

@@ -183,8 +183,8 @@ impl Listeners {
 
     /// The pingora service that serves them with `app`.
     #[must_use]
-    pub fn serve<A>(self, app: A) -> EdgeService<A> {
-        EdgeService { app: Arc::new(app), bound: self.bound }
+    pub fn serve<A>(self, app: Arc<A>) -> EdgeService<A> {
+        EdgeService { app, bound: self.bound }
     }
 }
 

@@ -13,8 +13,6 @@ use arc_swap::ArcSwap;
 use homing_identity::Identity;
 use homing_session::gate::Reaction;
 use homing_wire::{GateHello, SessionKey, table::Home};
-use pingora_core::services::Service as _;
-use pingora_proxy::HttpProxy;
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
@@ -29,12 +27,11 @@ use crate::{
         incoming::Incoming, link::HandoffLink,
     },
     http::{
-        application::application,
-        edge::{Edge, EdgeParts, EdgeRules},
+        edge::{EdgeParts, EdgeRules},
         upstream::Credentials,
         zone_view::ZoneViews,
     },
-    listen::{EdgeService, Listeners},
+    listen::Listeners,
     local_authority::{LocalAuthority, Order},
     table_keeper::TableKeeper,
     telemetry::{metrics::Exposition, shipper::Shipper},
@@ -45,6 +42,7 @@ mod fault;
 mod fleet;
 mod reload;
 mod running;
+mod serving;
 mod signals;
 mod sockets;
 
@@ -138,20 +136,15 @@ impl Assembly {
             recorder: self.recorder,
             learned: Arc::default(),
             cache: self.cache,
+            prewarm: self.prewarm,
             credentials: identity.map(|identity| Arc::new(Credentials::new(identity))),
             log,
         };
         let threads = reloading.settings.load().limits.threads;
         let gate_addresses =
             gate_listeners.as_ref().map(|listeners| listeners.addresses().to_vec());
-        let mut served = Vec::new();
-        if let Some(listeners) = gate_listeners {
-            served.push(listeners.serve(application(Edge::for_edges(parts.clone()), threads)));
-        }
-        if !addresses.is_empty() {
-            served.push(listeners.serve(application(Edge::new(parts), threads)));
-        }
-        let edge_done = start_edge(&edge, served, &leaving);
+        let edge_done =
+            serving::start(&edge, parts, threads, (listeners, gate_listeners), &leaving);
         Ok(Running {
             addresses,
             gate: gate_addresses.and_then(|addresses| addresses.first().copied()),
@@ -186,6 +179,7 @@ impl Assembly {
             views: Arc::clone(views),
             stores: Arc::clone(&side.stores),
             cache: Arc::clone(&self.cache),
+            prewarm: Arc::clone(&self.prewarm),
             outcomes: Arc::clone(&self.outcomes),
             orders: side.orders.clone(),
             leaving: Arc::clone(leaving),
@@ -224,6 +218,7 @@ impl Assembly {
             Arc::clone(&self.log),
             Arc::clone(&releases),
             Arc::clone(&self.metrics),
+            Arc::clone(&self.prewarm),
         );
         let (reports, reported) = mpsc::channel(QUEUE);
         let mut gate_link = None;
@@ -348,26 +343,6 @@ async fn report_homes(homes: Vec<(SessionKey, Home)>, reports: mpsc::Sender<Repo
             return;
         }
     }
-}
-
-/// Serves clients, edges or both; tells when all of them are done.
-fn start_edge(
-    edge: &Runtime,
-    served: Vec<EdgeService<HttpProxy<Edge>>>,
-    leaving: &Leaving,
-) -> tokio::sync::watch::Receiver<bool> {
-    let (done, edge_done) = tokio::sync::watch::channel(false);
-    let stop = leaving.watch();
-    spawn(edge, "edge", async move {
-        let mut services = tokio::task::JoinSet::new();
-        for mut service in served {
-            let stop = stop.clone();
-            services.spawn(async move { service.start_service(None, stop, 1).await });
-        }
-        while services.join_next().await.is_some() {}
-        done.send_replace(true);
-    });
-    edge_done
 }
 
 /// Starts a task that is meant to run as long as the process, and tells if it does not.

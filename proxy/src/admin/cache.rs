@@ -1,10 +1,11 @@
-//! Purges of the gate's cache.
+//! The gate's cache: what it holds and what of it was fetched ahead of sessions; purges.
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Parts, Problem};
+use crate::telemetry::prewarm::Skipped;
 
 /// What to forget: one URI of a service, in every variant.
 #[derive(Deserialize)]
@@ -35,6 +36,27 @@ pub(super) async fn purge(
     let zones = facts.zones.iter().map(|zone| zone.name.as_str());
     let forgotten = parts.cache.purge(found, zones, &host, &path);
     Ok(Json(json!({ "forgotten": forgotten })))
+}
+
+/// What is kept, and whether fetching ahead is worth it.
+pub(super) async fn show(State(parts): Parts) -> Json<Value> {
+    let counts = parts.prewarm.counts();
+    let skipped = Skipped::ALL.map(|why| (why.name().to_owned(), counts.skipped(why).into()));
+    Json(json!({
+        "objects": parts.cache.store.len(),
+        "bytes": parts.cache.store.bytes(),
+        "prewarm": {
+            "waiting": parts.prewarm.waiting(),
+            "offered": counts.offered.get(),
+            "fetched": counts.fetched.get(),
+            "bytes": counts.bytes.get(),
+            "used": counts.used.get(),
+            "wasted": counts.wasted.get(),
+            "connections": counts.connections.get(),
+            "lists_refused": counts.lists_refused.get(),
+            "skipped": Map::from_iter(skipped),
+        },
+    }))
 }
 
 pub(super) async fn clear(State(parts): Parts) -> Json<Value> {

@@ -84,6 +84,7 @@ fn explain(parts: &AdminParts, key: SessionKey) -> Value {
         "remembered": known.map(|known| tenure_name(known.tenure())),
         "place": place.and_then(|id| facts.places.get(id.index())).map(|p| p.name.as_str()),
         "service": service.and_then(|id| facts.services.get(id.index())).map(|s| s.name.as_str()),
+        "hot_objects": parts.prewarm.objects_of(key),
         "in_flight": parts.gates.in_flight(home.zone, key),
         "bucket": {
             "number": key.bucket().0,

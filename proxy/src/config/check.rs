@@ -123,6 +123,7 @@ fn assemble(raw: Raw, document: Option<Document>) -> Settings {
         jwt_keys: raw.jwt_keys,
         access_log: raw.access_log,
         limits: raw.limits,
+        prewarm: raw.prewarm,
         trusted: raw.trusted,
         expose_zone: raw.expose_zone,
         drain: raw.drain,

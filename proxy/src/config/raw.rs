@@ -18,6 +18,7 @@ use super::{
     AccessLog, AdminSettings, ControlSettings, DrainTimes, JwtKey, Listen, ProcessLimits,
     SecretMaterial, StoreSecrets,
     fleet::{self, GateSettings, Role},
+    prewarm::{self, PrewarmSettings},
 };
 use crate::{
     http::forwarded::{Network, TrustedPeers},
@@ -46,6 +47,7 @@ pub(super) struct Raw {
     pub(super) jwt_keys: Vec<JwtKey>,
     pub(super) access_log: AccessLog,
     pub(super) limits: ProcessLimits,
+    pub(super) prewarm: PrewarmSettings,
     pub(super) trusted: TrustedPeers,
     pub(super) expose_zone: bool,
     pub(super) drain: DrainTimes,
@@ -80,6 +82,7 @@ pub(super) fn read(map: &mut MapReader<'_>, dir: &Path) -> Raw {
         }),
         access_log: map.or("access_log", AccessLog::Off, |reader| read_access_log(reader, dir)),
         limits: map.or("limits", ProcessLimits::default(), read_limits),
+        prewarm: map.or("prewarm", PrewarmSettings::default(), prewarm::read),
         trusted: map.or("trusted_peers", TrustedPeers::default(), read_trusted),
         expose_zone: map.or("expose_zone", false, Reader::boolean),
         drain: map.or("drain", DrainTimes::default(), read_drain),

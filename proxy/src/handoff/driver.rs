@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     gates::Gates,
     live::{Live, LiveTable},
+    prewarm::Prewarm,
     seat::Seat,
     state::{Site, StateStore},
     telemetry::Metrics,
@@ -44,6 +45,7 @@ pub struct Driver {
     pub(super) log: Arc<ActivationLog>,
     pub(super) releases: Arc<Releases>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) prewarm: Arc<Prewarm>,
     pub(super) clock: Clock,
     /// What a gate in a fleet has beside; `None` in solo.
     fleet: Option<Arc<Fleet>>,
@@ -82,9 +84,10 @@ impl Driver {
         log: Arc<ActivationLog>,
         releases: Arc<Releases>,
         metrics: Arc<Metrics>,
+        prewarm: Arc<Prewarm>,
     ) -> Self {
         let (clock, fleet) = (Clock::process(), None);
-        Self { live, gates, stores, log, releases, metrics, clock, fleet }
+        Self { live, gates, stores, log, releases, metrics, prewarm, clock, fleet }
     }
 
     /// The same, of a gate in a fleet.
@@ -115,6 +118,7 @@ impl Driver {
                 return self.hand_over(&live, fleet, directive, (store, service), reports).await;
             }
             Ok((store, service)) => {
+                self.prewarm.moves(&live, directive.to, service, directive.key);
                 let mut run = self.run(&live, &directive, store, service);
                 let (end, home) = run.carry_out().await;
                 (end, home, Some(run))

@@ -128,6 +128,7 @@ impl Incoming {
     ) -> Result<Arc<Mutex<Taking>>, Refuse> {
         let live = driver.live.load_full();
         let (zone, service) = fits(&live, fleet, open)?;
+        driver.prewarm.told(&live, zone, service, open.key, &open.hot);
         let known = self.0.get(&open.key).map(|taking| Arc::clone(&taking));
         if let Some(known) = known {
             // Locked only for moments at a time by a stream of the same handoff.

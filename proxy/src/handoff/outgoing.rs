@@ -247,7 +247,7 @@ impl<'a> Outgoing<'a> {
             to: zone.name.clone(),
             tenant: service.tenant.clone(),
             service: service.name.clone(),
-            hot: Bytes::new(),
+            hot: self.driver.prewarm.list(key, service),
         };
         Some((zone.gate_of(key)?.clone(), open))
     }

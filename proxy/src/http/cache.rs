@@ -3,23 +3,28 @@
 //! a hit is counted at the session's home like every request, and an answer of one zone is never
 //! given out as another's.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use homing_wire::{CacheSpec, Service};
 use http::{HeaderMap, Method, StatusCode, header};
 use pingora_cache::{
-    CacheKey, CacheMeta, CacheMetaDefaults, CachePhase, NoCacheReason, RespCacheable,
+    CacheKey, CacheMeta, CacheMetaDefaults, CachePhase, HitHandler, NoCacheReason, RespCacheable,
     VarianceBuilder, cache_control::CacheControl, filters::resp_cacheable, key::HashBinary,
     lock::CacheLock,
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session as Downstream;
 
-use super::{exchange::Exchange, outbound};
+use super::{exchange::Exchange, outbound, warm::Ahead};
 use crate::http::exchange::Way;
 
+mod mark;
 mod store;
 
+pub use mark::Marks;
 pub use store::Store;
 
 /// Longest wait of a request for another that is fetching the same; then it fetches by itself.
@@ -45,6 +50,9 @@ impl GateCache {
     /// Turns the cache on for a request that it may answer.
     pub(super) fn enable(&self, client: &mut Downstream, exchange: &Exchange) {
         let Some((_, spec)) = caching(exchange) else { return };
+        if exchange.ahead.as_ref().is_some_and(|ahead| !ahead.keeps) {
+            return;
+        }
         let head = client.req_header();
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return;
@@ -115,7 +123,11 @@ pub(super) fn key(client: &Downstream, exchange: &Exchange) -> CacheKey {
         Some(service) => {
             let host = outbound::host(head);
             let primary = primary(service, zone, scheme(exchange), host, &path(head));
-            CacheKey::new(primary, service.tenant.clone())
+            let mut key = CacheKey::new(primary, service.tenant.clone());
+            if let Some(ahead) = &exchange.ahead {
+                key.extensions.insert(Arc::clone(&ahead.marks));
+            }
+            key
         }
         None => CacheKey::new(Vec::new(), ""),
     }
@@ -161,10 +173,14 @@ pub(super) fn keepable(
     client: &Downstream,
     answer: &ResponseHeader,
     spec: CacheSpec,
+    ahead: Option<&Ahead>,
 ) -> RespCacheable {
     use RespCacheable::Uncacheable;
 
     let refuse = |why| Uncacheable(NoCacheReason::Custom(why));
+    if let Some(why) = ahead.and_then(|ahead| ahead.refuses(answer)) {
+        return Uncacheable(why);
+    }
     if answer.headers.contains_key(header::SET_COOKIE) {
         // One client's cookie must not become another's, whatever the answer says of itself.
         return refuse("set-cookie");
@@ -226,8 +242,9 @@ pub(super) fn variance(meta: &CacheMeta, asked: &RequestHeader) -> Option<HashBi
 }
 
 /// What came of the cache, as `Cache-Status` tells it (RFC 9211); `None` where it had no part.
-pub(super) fn status(phase: CachePhase) -> Option<&'static str> {
+pub(super) fn status(phase: CachePhase, prewarmed: bool) -> Option<&'static str> {
     Some(match phase {
+        CachePhase::Hit if prewarmed => "homing; hit; detail=prewarmed",
         CachePhase::Hit => "homing; hit",
         CachePhase::Miss => "homing; fwd=miss; stored",
         CachePhase::Stale => "homing; hit; detail=stale",
@@ -240,6 +257,11 @@ pub(super) fn status(phase: CachePhase) -> Option<&'static str> {
         CachePhase::Disabled(_) => "homing; fwd=miss",
         CachePhase::Uninit | CachePhase::CacheKey => return None,
     })
+}
+
+/// Whether an answer was fetched ahead of a session and this is the first user to get it.
+pub(super) fn is_prewarmed(hit: &HitHandler) -> bool {
+    store::mark_of(hit).is_some_and(mark::Mark::take_off)
 }
 
 /// Whether an answer kept since `created` is older than the last purge of its URI.

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_cache::{
@@ -18,63 +17,26 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session as Down
 use rustls::crypto::{SecureRandom, aws_lc_rs};
 
 use super::{
-    answer,
-    cache::{self, GateCache},
+    answer, cache,
     exchange::{Exchange, Way},
-    facts::FactsCell,
     failure::{Failure, is_plain},
-    hop,
-    learned::Learned,
-    outbound, tunnel,
-    upstream::{Credentials, endpoint_peer, gate_peer, next_upstream},
-    zone_view::ZoneViews,
+    hop, outbound, tunnel,
+    upstream::{endpoint_peer, gate_peer, next_upstream},
+    warm::Ahead,
 };
-use crate::{
-    access_log::AccessLog,
-    clock::Clock,
-    endpoints::Call,
-    gates::Gates,
-    listen::tcp::ConnectionFacts,
-    live::LiveTable,
-    telemetry::{Metrics, Recorder},
-};
+use crate::{clock::Clock, endpoints::Call, listen::tcp::ConnectionFacts};
 
 mod calls;
+mod parts;
 mod rules;
 
+pub use parts::EdgeParts;
 pub use rules::EdgeRules;
 
 /// Header fields one request may have.
 const FIELDS_MAX: usize = 128;
 /// Longest wait for a client to take what is written to it.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What the edge's work rests on. Everything is shared with the rest of the process.
-#[derive(Clone, Debug)]
-pub struct EdgeParts {
-    /// The table in force.
-    pub live: Arc<LiveTable>,
-    /// The gates of all zones.
-    pub gates: Arc<Gates>,
-    /// Endpoints and places, compiled from the facts in force.
-    pub facts: Arc<FactsCell>,
-    /// Health and load of the zones.
-    pub views: Arc<ZoneViews>,
-    /// What a reload may change.
-    pub rules: Arc<ArcSwap<EdgeRules>>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Counts by zone.
-    pub recorder: Arc<Recorder>,
-    /// Homes that gates have told and the table does not show yet.
-    pub learned: Arc<Learned>,
-    /// Who this process is to gates, if it speaks to any.
-    pub credentials: Option<Arc<Credentials>>,
-    /// Answers that are kept.
-    pub cache: Arc<GateCache>,
-    /// Where requests are logged, if anywhere.
-    pub log: Option<AccessLog>,
-}
 
 /// Whose requests are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,6 +131,10 @@ impl ProxyHttp for Edge {
         client: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some(ahead) = Ahead::of(client) {
+            ahead.begin(exchange);
+            return Ok(());
+        }
         let rules = self.parts.rules.load();
         if let Some(peer) = client.client_addr().and_then(|address| address.as_inet()) {
             exchange.peer = peer.ip().to_canonical();
@@ -202,6 +168,9 @@ impl ProxyHttp for Edge {
         client: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Result<bool> {
+        if exchange.ahead.is_some() {
+            return Ok(false);
+        }
         let served = match self.take_in(client, exchange).await {
             Ok(false) => return Ok(true),
             Ok(true) if tunnel::is_asked_for(client) => self.tunnel(client, exchange).await,
@@ -227,11 +196,13 @@ impl ProxyHttp for Edge {
         &self,
         client: &mut Downstream,
         _meta: &CacheMeta,
-        _hit: &mut HitHandler,
-        _is_fresh: bool,
-        _exchange: &mut Exchange,
+        hit: &mut HitHandler,
+        is_fresh: bool,
+        exchange: &mut Exchange,
     ) -> Result<Option<ForcedFreshness>> {
         let checked = cache::wants_checked(client.req_header());
+        let user = exchange.ahead.is_none() && is_fresh && !checked;
+        exchange.prewarmed = user && cache::is_prewarmed(hit);
         Ok(checked.then_some(ForcedFreshness::ForceExpired))
     }
 
@@ -242,7 +213,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<RespCacheable> {
         Ok(match cache::caching(exchange) {
-            Some((_, spec)) => cache::keepable(client, answer, spec),
+            Some((_, spec)) => cache::keepable(client, answer, spec, exchange.ahead.as_deref()),
             None => RespCacheable::Uncacheable(NoCacheReason::Custom("off")),
         })
     }
@@ -311,7 +282,7 @@ impl ProxyHttp for Edge {
         // Nothing was sent, so any method may be sent elsewhere in the zone, or to its gate again.
         let again = match exchange.is_for_gate() {
             true => exchange.tried.len() < hop::CONNECTS_MAX,
-            false => self.may_retry(exchange),
+            false => exchange.ahead.is_none() && self.may_retry(exchange),
         };
         fault.set_retry(again);
         fault
@@ -335,10 +306,13 @@ impl ProxyHttp for Edge {
         }
         let theirs = fault.esource() == &pingora_core::ErrorSource::Upstream;
         // A kept connection that the endpoint closed as we used it says nothing of its health.
-        self.end_call(exchange, if theirs && !reused { Call::Failed } else { Call::Dropped });
+        // Nor does a fetch that nobody waits for, and so is given less time.
+        let telling = theirs && !reused && exchange.ahead.is_none();
+        self.end_call(exchange, if telling { Call::Failed } else { Call::Dropped });
         let safe = client.req_header().method.is_safe();
         let again = theirs
             && safe
+            && exchange.ahead.is_none()
             && reused
             && client.response_written().is_none()
             && !client.as_ref().retry_buffer_truncated()
@@ -385,6 +359,19 @@ impl ProxyHttp for Edge {
         }
     }
 
+    fn upstream_response_body_filter(
+        &self,
+        client: &mut Downstream,
+        _body: &mut Option<Bytes>,
+        _end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        if let Some(ahead) = &exchange.ahead {
+            ahead.goes_on(client)?;
+        }
+        Ok(None)
+    }
+
     /// A gate's word that a session has moved is not an answer for the client.
     async fn upstream_response_filter(
         &self,
@@ -420,10 +407,13 @@ impl ProxyHttp for Edge {
         }
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
+        if let Some(ahead) = &exchange.ahead {
+            return ahead.answered(client, head);
+        }
         let expose_zone = self.side == Side::Edges || self.parts.rules.load().expose_zone;
         outbound::towards_client(exchange, expose_zone, head, self.side)?;
         let phase = client.cache.phase();
-        if let Some(status) = cache::status(phase) {
+        if let Some(status) = cache::status(phase, exchange.prewarmed) {
             self.parts.metrics.cached(phase);
             head.append_header("cache-status", status)?;
         }
@@ -462,10 +452,14 @@ impl ProxyHttp for Edge {
     async fn logging(
         &self,
         client: &mut Downstream,
-        _fault: Option<&Error>,
+        fault: Option<&Error>,
         exchange: &mut Exchange,
     ) {
         self.end_call(exchange, Call::Answered);
+        if let Some(ahead) = &exchange.ahead {
+            return ahead.end(client, exchange, fault);
+        }
+        self.note_fetch(client, exchange);
         self.parts.cache.changed(client, exchange);
         self.close(client, exchange);
     }

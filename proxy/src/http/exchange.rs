@@ -12,6 +12,8 @@
 //! | `redirect` | `response_filter` on a gate's word; `error_while_proxy` uses it up |
 //! | `head_at`, `status` | `response_filter`, or the writer of a failure |
 //! | `failure` | [`Exchange::fail`], the first one stays |
+//! | `ahead` | `early_request_filter`, for a fetch that nobody has asked for |
+//! | `prewarmed` | `cache_hit_filter` |
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -24,7 +26,7 @@ use homing_wire::{
     Epoch, PlaceId, Service, ServiceId, SessionKey, TrafficLimits, ZoneId, table::Home,
 };
 
-use super::{body::BodyCount, failure::Failure, hop::HOPS_MAX, key::KeyOrigin};
+use super::{body::BodyCount, failure::Failure, hop::HOPS_MAX, key::KeyOrigin, warm::Ahead};
 use crate::{endpoints::Upstream, gates::Permit, http::facts::EdgeFacts};
 
 /// One request's context.
@@ -49,6 +51,10 @@ pub struct Exchange {
     pub(super) head_at: Option<Instant>,
     pub(super) status: u16,
     pub(super) failure: Option<Failure>,
+    /// The fetch ahead of a session that this is, if it is no one's request.
+    pub(super) ahead: Option<Arc<Ahead>>,
+    /// Whether the answer is one that was fetched ahead, and this the first user of it.
+    pub(super) prewarmed: bool,
 }
 
 /// What a request is sent to.
@@ -112,6 +118,8 @@ impl Exchange {
             head_at: None,
             status: 0,
             failure: None,
+            ahead: None,
+            prewarmed: false,
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
     exchange::{Exchange, Taken},
     forwarded::{Claims, forwarding},
     hop,
+    warm::Ahead,
 };
 
 /// Everything that begins so is Homing's word, on requests and responses alike.
@@ -56,6 +57,7 @@ pub(super) fn towards_app(
         }
     }
     match side {
+        _ if exchange.ahead.is_some() => Ahead::tell(head),
         Side::Clients => pass_on(exchange, client, head),
         // The edge has done all of that.
         Side::Edges => Ok(()),

@@ -13,7 +13,10 @@ use pingora_core::{
     utils::tls::{CertKey, WrappedX509, parse_x509},
 };
 
-use super::exchange::{Exchange, Taken, Way};
+use super::{
+    exchange::{Exchange, Taken, Way},
+    warm,
+};
 use crate::endpoints::Upstream;
 
 /// How long an idle connection to an endpoint or gate is kept.
@@ -55,7 +58,9 @@ impl std::fmt::Debug for Credentials {
 pub(super) fn next_upstream(exchange: &mut Exchange) -> Option<Arc<Upstream>> {
     let taken = exchange.taken.as_mut()?;
     // Without a session, any number that differs between requests spreads them.
-    let key = taken.session.map_or(SessionKey(exchange.spread.into()), |(key, _)| key);
+    let ahead = exchange.ahead.as_ref().map(|ahead| ahead.order.key);
+    let key = taken.session.map(|(key, _)| key).or(ahead);
+    let key = key.unwrap_or(SessionKey(exchange.spread.into()));
     loop {
         let found = match taken.way {
             Way::Endpoint => {
@@ -122,6 +127,7 @@ fn peer(exchange: &Exchange, upstream: &Upstream, tls: bool, name: &str) -> Resu
     let mut peer = HttpPeer::new(address, tls, name.to_owned());
     let connect = Duration::from_millis(limits.connect_timeout_ms.into());
     let response = Duration::from_millis(limits.response_timeout_ms.into());
+    let response = exchange.ahead.as_ref().map_or(response, |_| response.min(warm::ANSWER));
     peer.options.connection_timeout = Some(connect);
     peer.options.total_connection_timeout = Some(connect);
     peer.options.read_timeout = Some(response);

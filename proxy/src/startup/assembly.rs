@@ -6,7 +6,7 @@ use std::{io, path::Path, sync::Arc};
 use homing_session::gate::{Event, StartFrom};
 use homing_wire::{DirectiveId, Incarnation, SessionKey, table::Home};
 
-use super::{fault::StartFault, fleet::Part};
+use super::{fault::StartFault, fleet::Part, serving};
 use crate::{
     activation_log::{ActivationLog, Recovered},
     clock::Clock,
@@ -17,6 +17,7 @@ use crate::{
     live::{Live, LiveTable},
     local_authority::first_table,
     outcomes::Outcomes,
+    prewarm::Prewarm,
     table_file::{Stored, TableFile},
     telemetry::{Metrics, Recorder},
 };
@@ -28,6 +29,7 @@ pub(super) struct Assembly {
     pub(super) facts: Arc<FactsCell>,
     pub(super) pool: Arc<EndpointPool>,
     pub(super) cache: Arc<GateCache>,
+    pub(super) prewarm: Arc<Prewarm>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) outcomes: Arc<Outcomes>,
@@ -83,12 +85,14 @@ impl Assembly {
         let pool = Arc::new(EndpointPool::trusting(settings.endpoints_ca.as_deref()));
         let facts = Arc::new(FactsCell::reaching(part.reach.clone(), Arc::clone(&pool)));
         let (outcomes, log) = (Arc::default(), Arc::new(log));
+        let prewarm = serving::prewarm(settings, (&live, &facts), &recorder, &metrics)?;
         let mut parts = Self {
             live,
             gates,
             facts,
             pool,
             cache: Arc::new(GateCache::new(settings.limits.cache_bytes)),
+            prewarm,
             recorder,
             metrics,
             outcomes,

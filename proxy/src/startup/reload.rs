@@ -71,6 +71,7 @@ impl Reloading {
             ("stores", before.stores != settings.stores),
             ("endpoints_ca", before.endpoints_ca != settings.endpoints_ca),
             ("limits", before.limits != settings.limits),
+            ("prewarm", before.prewarm != settings.prewarm),
             ("drain", before.drain != settings.drain),
             ("control", before.control != settings.control),
         ];

@@ -20,6 +20,7 @@ use prometheus_client::{
 
 use super::{
     edge::EdgeCounts,
+    prewarm::PrewarmCounts,
     recorder::{Recorder, StatusClass},
 };
 use crate::{listen::ConnectionCounts, live::LiveTable};
@@ -81,6 +82,8 @@ pub struct Metrics {
     pub cache_stale: Counter,
     /// Requests that the cache might have answered and did not.
     pub cache_misses: Counter,
+    /// What was fetched ahead of sessions.
+    pub prewarm: Arc<PrewarmCounts>,
     /// Connections of other nodes that were refused for their certificate, name or protocol.
     pub links_refused: Counter,
     /// Pauses of completed handoffs.
@@ -183,6 +186,7 @@ impl Exposition {
         for (name, help, counter) in plain {
             registry.register(name, help, counter.clone());
         }
+        metrics.prewarm.show(&mut registry);
         let pause = "Time from freeze to thaw of completed handoffs";
         registry.register_with_unit(
             "handoff_pause",

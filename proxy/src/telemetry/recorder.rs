@@ -132,6 +132,13 @@ impl Recorder {
         })
     }
 
+    /// Requests in flight in a zone now.
+    #[must_use]
+    pub fn in_flight(&self, zone: ZoneId) -> u32 {
+        let cells = self.zones.get(zone.index()).and_then(OnceLock::get);
+        cells.map_or(0, |cells| cells.in_flight.load(Relaxed))
+    }
+
     fn cells(&self, zone: ZoneId) -> Option<&ZoneCells> {
         Some(self.zones.get(zone.index())?.get_or_init(Box::default))
     }

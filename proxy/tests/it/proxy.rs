@@ -10,6 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use homing_proxy::{
     access_log::AccessLog,
+    config::PrewarmSettings,
     endpoints::{EndpointPool, checks},
     gates::Gates,
     http::{
@@ -24,6 +25,7 @@ use homing_proxy::{
     },
     listen::{ConnectionLimits, ListenSettings, Listeners, tls, tls::CertFiles},
     live::{Live, LiveTable},
+    prewarm::Prewarm,
     telemetry::{Metrics, Recorder},
 };
 use homing_wire::{
@@ -128,6 +130,14 @@ impl Setup {
         ));
         let rules = Arc::new(ArcSwap::from_pointee(self.rules));
         let cache = Arc::new(GateCache::new(1 << 20));
+        let prewarm = Arc::new(Prewarm::new(
+            PrewarmSettings::default(),
+            2,
+            0,
+            (Arc::clone(&live), Arc::clone(&facts)),
+            Arc::clone(&recorder),
+            &metrics,
+        ));
         let keepers = vec![
             tokio::spawn(checks::keep(Arc::clone(&pool))),
             tokio::spawn(Arc::clone(&views).keep()),
@@ -136,6 +146,7 @@ impl Setup {
             learned: Arc::default(),
             credentials: None,
             cache: Arc::clone(&cache),
+            prewarm,
             live: Arc::clone(&live),
             gates: Arc::clone(&gates),
             facts,
@@ -154,7 +165,7 @@ impl Setup {
         }
         let listeners = Listeners::bind(&listen).unwrap();
         let addresses = listeners.addresses().to_vec();
-        let mut service = listeners.serve(application(edge, 2));
+        let mut service = listeners.serve(Arc::new(application(edge, 2)));
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(async move { service.start_service(None, stopped, 1).await });
         Proxy { addresses, rules, metrics, gates, live, cache, stop, server, keepers }

@@ -1,7 +1,7 @@
 //! What the cache keeps, bounded in bytes. Whole objects in memory: a fill under way is seen by
 //! nobody, so an answer that breaks off is never half kept.
 
-use std::{any::Any, fmt, time::SystemTime};
+use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,10 @@ use pingora_cache::{
 use pingora_core::{Error, ErrorType, Result};
 use quick_cache::{Weighter, sync::Cache};
 
-use super::is_purged;
+use super::{
+    is_purged,
+    mark::{Mark, Marks},
+};
 
 /// Bytes that an object costs beside its own.
 const OBJECT_BYTES: u64 = 256;
@@ -36,6 +39,8 @@ struct Object {
     body: Bytes,
     created: SystemTime,
     primary: [u8; 16],
+    /// Of an answer that was fetched ahead of a session.
+    mark: Option<Arc<Mark>>,
 }
 
 #[derive(Clone)]
@@ -122,8 +127,9 @@ impl Storage for Store {
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let Some(object) = self.find(&key.combined_bin()) else { return Ok(None) };
         let meta = CacheMeta::deserialize(&object.meta.0, &object.meta.1)?;
-        let end = object.body.len();
-        Ok(Some((meta, Box::new(Reading { body: object.body, next: 0, end, done: false }))))
+        let Object { body, mark, .. } = object;
+        let end = body.len();
+        Ok(Some((meta, Box::new(Reading { body, next: 0, end, done: false, mark }))))
     }
 
     async fn get_miss_handler(
@@ -140,6 +146,7 @@ impl Storage for Store {
             meta: (internal.into(), head.into()),
             body: BytesMut::new(),
             begun: SystemTime::now(),
+            marks: key.extensions.get::<Arc<Marks>>().cloned(),
         }))
     }
 
@@ -175,12 +182,18 @@ impl Storage for Store {
     }
 }
 
+/// The mark of what is being read.
+pub(super) fn mark_of(hit: &HitHandler) -> Option<&Mark> {
+    hit.as_any().downcast_ref::<Reading>()?.mark.as_deref()
+}
+
 /// An object being read.
 struct Reading {
     body: Bytes,
     next: usize,
     end: usize,
     done: bool,
+    mark: Option<Arc<Mark>>,
 }
 
 #[async_trait]
@@ -238,6 +251,8 @@ struct Filling {
     body: BytesMut,
     /// A purge while it is being fetched is a purge of it.
     begun: SystemTime,
+    /// Marks it, if it is fetched ahead of a session.
+    marks: Option<Arc<Marks>>,
 }
 
 #[async_trait]
@@ -248,9 +263,10 @@ impl HandleMiss for Filling {
     }
 
     async fn finish(self: Box<Self>) -> Result<MissFinishType> {
-        let Self { store, key, primary, meta, body, begun } = *self;
+        let Self { store, key, primary, meta, body, begun, marks } = *self;
+        let mark = marks.map(|marks| marks.mark());
         let size = body.len();
-        let object = Object { meta, body: body.freeze(), created: begun, primary };
+        let object = Object { meta, body: body.freeze(), created: begun, primary, mark };
         store.objects.insert(key, object);
         Ok(MissFinishType::Created(size))
     }
