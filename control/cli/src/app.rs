@@ -5,6 +5,7 @@
 mod answer;
 mod distance;
 pub mod hooks;
+pub mod items;
 pub mod notebook;
 mod record;
 pub mod redis;

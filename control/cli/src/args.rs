@@ -272,6 +272,9 @@ pub struct AppArgs {
     /// How many requests are worked on at one time
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub places: usize,
+    /// How long it takes to make an item, a page under `/items/` that caches may keep
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = duration)]
+    pub item_work: Duration,
     /// Keep the notebooks in this Redis server instead of in the process
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     pub redis: Option<String>,

@@ -1,5 +1,5 @@
-//! The applications that serve clients and edges. One of them fetches ahead of sessions as well: the
-//! one whose connections to endpoints those sessions' requests will use.
+//! The applications that serve clients and edges. One of them fetches ahead of sessions as well:
+//! the one whose connections to endpoints those sessions' requests will use.
 
 use std::{io, sync::Arc};
 

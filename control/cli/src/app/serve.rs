@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use super::answer::fill;
 use super::distance::Distances;
 use super::hooks::{self, HookCall, plain, query_pairs};
+use super::items::Items;
 use super::notebook::{TEXT_BYTES_MAX, digest};
 use super::shelf::{Caller, Glance, Refused, Shelf};
 
@@ -47,6 +48,8 @@ pub struct AppSettings {
     pub work: Duration,
     /// Requests worked on at one time.
     pub places: usize,
+    /// How long it takes to make an item.
+    pub item_work: Duration,
 }
 
 /// A running notebook app.
@@ -57,6 +60,7 @@ pub struct App {
     places: Semaphore,
     waiting: AtomicUsize,
     work_us: AtomicU64,
+    items: Items,
     started: (Instant, u64),
 }
 
@@ -67,6 +71,7 @@ impl App {
         Arc::new(Self {
             places: Semaphore::new(settings.places.max(1)),
             work_us: AtomicU64::new(micros(settings.work)),
+            items: Items::new(settings.item_work),
             settings,
             shelf: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -96,6 +101,9 @@ impl App {
         }
         if let Some(rest) = path.strip_prefix("/homing/app") {
             return self.own(&head.method, rest, query);
+        }
+        if let Some(item) = self.items.answer(&head).await {
+            return item;
         }
         let away = self.settings.distances.from(text(&head.headers, &self.settings.place_header));
         tokio::time::sleep(away / 2).await;
@@ -227,6 +235,7 @@ impl App {
                     "zone": self.settings.zone,
                     "notebooks": shelf.sessions(),
                     "refused": shelf.refused(),
+                    "items": self.items.made(),
                     "waiting": self.waiting.load(Ordering::Relaxed),
                 }))
             }

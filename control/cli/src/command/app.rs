@@ -30,6 +30,7 @@ pub async fn run(args: AppArgs) -> Result<(), Trouble> {
             place_header: args.place_header.clone(),
             work: args.work,
             places: args.places,
+            item_work: args.item_work,
         });
         if let Some(url) = &args.redis {
             let app = RedisApp::connect(zone.clone(), url).await.map_err(|error| {

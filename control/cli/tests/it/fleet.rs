@@ -120,6 +120,11 @@ impl Fleet {
         names.map(|name| format!("{name}:\n{}", self.log(&format!("{name}.log")))).join("\n")
     }
 
+    /// A page of a process's admin side: the edge's (0), or a zone's gate's.
+    pub(crate) fn look(&self, process: usize, path: &str) -> (u16, String) {
+        Jar::default().ask(self.admin[process], "GET", path, "")
+    }
+
     pub(crate) fn ask(&self, args: &[&str]) -> crate::run::Ran {
         let admin = format!("127.0.0.1:{}", self.admin[0]);
         let mut all = args.to_vec();

@@ -37,7 +37,7 @@ impl AsyncRead for Nobody {
     ) -> Poll<io::Result<()>> {
         let rest = &self.head[self.said..];
         if rest.is_empty() {
-            // Silent and not gone: who hangs up is not answered. What is read ends with the request.
+            // Silent and not gone: who hangs up is not answered.
             return Poll::Pending;
         }
         let some = rest.len().min(into.remaining());

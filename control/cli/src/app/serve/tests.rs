@@ -18,6 +18,7 @@ async fn start(zone: &str) -> SocketAddr {
         place_header: "x-place".to_owned(),
         work: Duration::ZERO,
         places: 8,
+        item_work: Duration::ZERO,
     });
     tokio::spawn(serve(app, listener));
     address
