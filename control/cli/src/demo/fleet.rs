@@ -10,6 +10,7 @@ pub mod mover;
 pub mod socket;
 pub mod stage;
 pub mod store;
+pub mod warmth;
 pub mod writer;
 
 use serde::Serialize;
@@ -24,12 +25,17 @@ use stage::Stage;
 const SIZES: [u64; 4] = [1 << 10, 64 << 10, 1 << 20, 16 << 20];
 /// Of the largest, fewer: each moves sixteen megabytes twice through two cores.
 const LARGE: u64 = 16 << 20;
+/// Handoffs after which the caches are measured, at most.
+const WARMTH_MAX: usize = 120;
 
 /// What the demo found.
 #[derive(Debug, Default, Serialize)]
 pub struct FleetReport {
     /// Handoffs by size.
     pub figures: Vec<figures::Row>,
+    /// What is felt of the caches after a handoff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmth: Option<warmth::Warmth>,
     /// The chaos, if it was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chaos: Option<chaos::Outcome>,
@@ -81,6 +87,11 @@ async fn play(stage: &mut Stage, args: &DemoArgs, screen: &Screen) -> Result<Fle
             report.figures.push(figures::measure(stage, args.state, bytes, wanted).await?);
         }
     }
+    if args.handoffs > 0 {
+        let wanted = args.handoffs.min(WARMTH_MAX);
+        screen.tell(&format!("the first requests after {wanted} handoffs, prewarmed and cold"));
+        report.warmth = Some(warmth::measure(stage, wanted).await?);
+    }
     if args.chaos {
         screen.tell("now with faults");
         report.chaos = Some(chaos::run(stage, args.seed, screen).await?);
@@ -119,6 +130,9 @@ fn text(report: &FleetReport) -> String {
             ]);
         }
         text += &format!("\n{table}\n");
+    }
+    if let Some(warmth) = &report.warmth {
+        text += &warmth::text(warmth);
     }
     if let Some(chaos) = &report.chaos {
         let audit = &chaos.audit;

@@ -191,7 +191,7 @@ fn row(ended: &[Moved]) -> Row {
 }
 
 /// The value that a share of the values is at or below; 0 of none.
-fn quantile(of: &mut [f64], share: f64) -> f64 {
+pub(super) fn quantile(of: &mut [f64], share: f64) -> f64 {
     of.sort_by(f64::total_cmp);
     let rank = (share * of.len() as f64).ceil() as usize;
     of.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)

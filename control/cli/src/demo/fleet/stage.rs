@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::line::{self, Switches};
 use super::store::Store;
+use super::warmth;
 use crate::args::{CertsArgs, FleetState};
 use crate::command::certs;
 use crate::demo::children::{Role, free_ports};
@@ -120,6 +121,8 @@ struct Building {
     stores: Vec<Store>,
     switches: Switches,
     apps: Vec<SocketAddr>,
+    /// What is read through caches: apart from what the other figures are of.
+    shops: Vec<SocketAddr>,
     edges: Vec<SocketAddr>,
     admins: BTreeMap<String, SocketAddr>,
     api: SocketAddr,
@@ -158,6 +161,7 @@ impl Building {
             stores: Vec::new(),
             switches: Switches::default(),
             apps: Vec::new(),
+            shops: Vec::new(),
             edges: Vec::new(),
             admins: BTreeMap::new(),
             api: local(api),
@@ -177,6 +181,12 @@ impl Building {
             let (role, address) = Role::start_app(&self.dir, &name, &args).await?;
             self.roles.insert(name, role);
             self.apps.push(address);
+            let args = ["app", "--zone", zone, "--item-work", warmth::ITEM_WORK];
+            let name = format!("shop-{zone}");
+            let args = args.map(str::to_owned);
+            let (role, address) = Role::start_app(&self.dir, &name, &args).await?;
+            self.roles.insert(name, role);
+            self.shops.push(address);
         }
         Ok(())
     }
@@ -221,9 +231,10 @@ impl Building {
         text += &format!(
             "services:\n  - name: notebook\n    match: {{ path: / }}\n    session: {{ from: [{{ \
              header: x-user }}], idle: 1h }}\n    state: {state}\n    long_lived: carry\n    \
-             health: {{ path: /healthz, interval: 1s, timeout: 2s }}\npolicy:\n  hold: {{ \
+             health: {{ path: /healthz, interval: 1s, timeout: 2s }}\n{}policy:\n  hold: {{ \
              wait_max: 5s }}\n  cut: {{ freeze_max: 2s, gap_wait: 2s }}\n  moves: {{ \
-             concurrent_per_pair: 16 }}\n"
+             concurrent_per_pair: 16 }}\n",
+            warmth::services(&self.shops)
         );
         text
     }
