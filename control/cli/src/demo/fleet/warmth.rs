@@ -24,8 +24,8 @@ use reader::{Read, Reader};
 /// How long making an item takes: what a fetch costs where it is not in the cache.
 pub const ITEM_WORK: &str = "22ms";
 /// The services that are read, alike but for prewarming.
-const WARM: (&str, &str, &str) = ("shop-warm", "/warm", "on");
-const COLD: (&str, &str, &str) = ("shop-cold", "/cold", "{ prewarm: off }");
+const SERVICES: [(&str, &str, &str); 2] =
+    [("shop-warm", "/warm", "on"), ("shop-cold", "/cold", "{ prewarm: off }")];
 /// Requests that a user makes before, to measure by, and those right after.
 const STEADY: usize = 40;
 const FIRST: usize = 10;
@@ -73,7 +73,7 @@ pub fn services(shops: &[SocketAddr]) -> String {
              {endpoints} }}\n    health: {{ path: /healthz, interval: 1s, timeout: 2s }}\n"
         )
     };
-    service(WARM) + &service(COLD)
+    SERVICES.map(service).concat()
 }
 
 /// Measures the first requests after so many handoffs of each kind.
@@ -81,22 +81,22 @@ pub fn services(shops: &[SocketAddr]) -> String {
 /// # Errors
 /// The fleet does not serve, or does not hand over.
 pub async fn measure(stage: &Stage, handoffs: usize) -> Result<Warmth, Trouble> {
-    let services = [WARM, COLD];
-    let mut steady = Vec::new();
-    let mut first = [Vec::new(), Vec::new()];
+    let (mut steady, mut first) = (Vec::new(), [Vec::new(), Vec::new()]);
     let mut found = Warmth::default();
-    let mut turn = 0;
-    while turn < handoffs * services.len() {
-        let some = (turn..handoffs * services.len()).take(USERS_AT_ONCE);
-        let visits = some.map(|turn| visit(stage, services[turn % 2], turn / 2));
-        let visits = futures_util::future::try_join_all(visits).await?;
-        for (turn, visit) in (turn..).zip(visits) {
-            let Some((before, after)) = visit else { continue };
-            found.handoffs[turn % 2] += 1;
-            steady.extend(before);
-            first[turn % 2].extend(after);
+    let turns: Vec<usize> = (0..2 * handoffs).collect();
+    for turns in turns.chunks(USERS_AT_ONCE) {
+        // Every kind is measured while as many others do the same.
+        let mut visits: Vec<_> = turns.iter().map(|turn| Visit::new(stage, *turn)).collect();
+        all(visits.iter_mut().map(Visit::arrive)).await?;
+        steady.extend(all(visits.iter_mut().map(Visit::stay)).await?.into_iter().flatten());
+        let moved = all(visits.iter().map(|visit| visit.move_on(stage))).await?;
+        let reads = all(visits.iter_mut().map(Visit::go_on)).await?;
+        for ((visit, moved), reads) in visits.iter().zip(moved).zip(reads) {
+            if moved {
+                found.handoffs[visit.kind] += 1;
+                first[visit.kind].extend(reads);
+            }
         }
-        turn += USERS_AT_ONCE;
     }
     let base = row("steady", &steady, None);
     let [warm, cold] = &first;
@@ -110,26 +110,56 @@ pub async fn measure(stage: &Stage, handoffs: usize) -> Result<Warmth, Trouble> 
     Ok(found)
 }
 
-/// One user from first request to the last that is measured: what was read before the handoff,
-/// and after; `None` if there was no handoff.
-async fn visit(
-    stage: &Stage,
-    (service, prefix, _): (&str, &'static str, &str),
+/// One user from the first request to the last that is measured.
+struct Visit {
+    /// Which of the services it is of.
+    kind: usize,
     turn: usize,
-) -> Result<Option<(Vec<Read>, Vec<Read>)>, Trouble> {
-    let user = format!("reader-{turn}");
-    let unserved = || Trouble::failure(format!("{user} of {service} is not served"));
-    let mut reader = Reader::new(user.clone(), prefix, stage.edges[0], turn as u64);
-    reader.read_all().await.ok_or_else(unserved)?;
-    let before = reader.read_some(STEADY).await.ok_or_else(unserved)?;
-    let home = before.last().map_or(0, |read| read.zone);
-    let to = (home + 1 + turn % (ZONES.len() - 1)) % ZONES.len();
-    let session = session(stage, service, &user).await?;
-    if !hand_over(stage, &session, ZONES[to]).await? {
-        return Ok(None);
+    reader: Reader,
+    /// Where it was served last.
+    home: usize,
+}
+
+impl Visit {
+    fn new(stage: &Stage, turn: usize) -> Self {
+        let (kind, turn) = (turn % 2, turn / 2);
+        let user = format!("reader-{turn}");
+        let reader = Reader::new(user, SERVICES[kind].1, stage.edges[0], turn as u64);
+        Self { kind, turn, reader, home: 0 }
     }
-    let after = reader.read_some(FIRST).await.ok_or_else(unserved)?;
-    Ok(Some((before, after)))
+
+    /// Reads everything once.
+    async fn arrive(&mut self) -> Result<(), Trouble> {
+        self.reader.read_all().await.ok_or_else(|| self.unserved())
+    }
+
+    async fn stay(&mut self) -> Result<Vec<Read>, Trouble> {
+        let reads = self.reader.read_some(STEADY).await.ok_or_else(|| self.unserved())?;
+        self.home = reads.last().map_or(0, |read| read.zone);
+        Ok(reads)
+    }
+
+    /// Has its session handed over; whether that was done.
+    async fn move_on(&self, stage: &Stage) -> Result<bool, Trouble> {
+        let to = (self.home + 1 + self.turn % (ZONES.len() - 1)) % ZONES.len();
+        let session = session(stage, SERVICES[self.kind].0, &self.reader.user).await?;
+        hand_over(stage, &session, ZONES[to]).await
+    }
+
+    async fn go_on(&mut self) -> Result<Vec<Read>, Trouble> {
+        self.reader.read_some(FIRST).await.ok_or_else(|| self.unserved())
+    }
+
+    fn unserved(&self) -> Trouble {
+        let (service, user) = (SERVICES[self.kind].0, &self.reader.user);
+        Trouble::failure(format!("{user} of {service} is not served"))
+    }
+}
+
+async fn all<T>(
+    of: impl Iterator<Item = impl Future<Output = Result<T, Trouble>>>,
+) -> Result<Vec<T>, Trouble> {
+    futures_util::future::join_all(of).await.into_iter().collect()
 }
 
 async fn session(stage: &Stage, service: &str, user: &str) -> Result<String, Trouble> {
