@@ -61,6 +61,28 @@ expose_zones: true
 }
 
 #[test]
+fn no_more_of_the_link_is_given_to_prewarming_than_users_would_not_feel() {
+    let read = |block: &str| Settings::parse(&format!("{WHOLE}{block}"), Path::new("/nowhere"));
+    let usual = read("").unwrap().prewarm;
+    assert_eq!((usual.bytes_per_second(), usual.at_once), (12_500_000, 16));
+    let stated = read("prewarm: { link: 100Mbps, share: 4%, at_once: 3 }\n").unwrap().prewarm;
+    assert_eq!((stated.bytes_per_second(), stated.at_once), (500_000, 3));
+    assert_eq!(read("prewarm: { share: 0% }\n").unwrap().prewarm.bytes_per_second(), 0);
+    for (wrong, place) in [
+        ("prewarm: { share: 11% }\n", "prewarm.share"),
+        ("prewarm: { link: 1kbps }\n", "prewarm.link"),
+        ("prewarm: { link: fast }\n", "prewarm.link"),
+        ("prewarm: { at_once: 0 }\n", "prewarm.at_once"),
+        ("prewarm: { objects: 9 }\n", "prewarm.objects"),
+    ] {
+        let told = faults(&format!("{WHOLE}{wrong}"));
+        assert_eq!((told.len(), told[0].0.as_str()), (1, place), "{told:?}");
+    }
+    let told = faults(&format!("{WHOLE}prewarm: {{ share: 50% }}\n"));
+    assert_eq!(told[0].1, "50% of the link would be felt by users");
+}
+
+#[test]
 fn zones_come_from_one_place_and_must_come_from_somewhere() {
     let nowhere = faults("listen: [{ address: 127.0.0.1:8080 }]\n");
     assert!(nowhere[0].1.contains("neither `zones` nor `control`"), "{nowhere:?}");

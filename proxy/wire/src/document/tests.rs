@@ -727,3 +727,27 @@ fn tree() -> impl Strategy<Value = Node> {
         ]
     })
 }
+
+#[test]
+fn prewarming_is_part_of_a_cache_and_bounded() {
+    let cache = |stated: &str| {
+        let text = format!("{SMALLEST}{}", service_with(&format!("cache: {stated}")));
+        Document::parse(&text).map(|document| document.services[0].cache)
+    };
+    let objects = |stated| cache(stated).expect("ok").map(|cache| cache.prewarm_objects);
+    assert_eq!(objects("off"), None);
+    assert_eq!(objects("on"), Some(crate::CacheSpec::PREWARM_OBJECTS));
+    assert_eq!(objects("{prewarm: on}"), Some(crate::CacheSpec::PREWARM_OBJECTS));
+    assert_eq!(objects("{prewarm: off, object_max: 1MiB}"), Some(0));
+    assert_eq!(objects("{prewarm: {objects: 256}}"), Some(256));
+    for (wrong, place) in [
+        ("{prewarm: {objects: 257}}", "services[0].cache.prewarm.objects"),
+        ("{prewarm: {objects: 0}}", "services[0].cache.prewarm.objects"),
+        ("{prewarm: maybe}", "services[0].cache.prewarm"),
+        ("{prewarm: {}}", "services[0].cache.prewarm"),
+    ] {
+        let faults = cache(wrong).expect_err(wrong);
+        assert_eq!(faults.list().len(), 1, "{faults}");
+        assert_eq!(faults.list()[0].path, place, "{faults}");
+    }
+}
