@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use homing_wire::{HotObject, prewarm};
-use http::header;
+use http::{HeaderMap, header};
 use serde_json::Value;
 
 use crate::{
@@ -174,6 +174,22 @@ async fn an_app_that_hangs_or_sends_away_who_asks_ahead_costs_nothing_but_the_tr
     assert_eq!(figures["fetched"], 1, "{figures}");
     let told = world.fetch("/login/1", &[]).await;
     assert_eq!((outcome(&told), at.asked("/login/1")), ("homing; fwd=miss; stored", 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_there_is_nothing_to_fetch_a_connection_is_opened() {
+    let world = World::start("on\n    health: { path: /healthz, interval: 1h }").await;
+    world.fetch("/private/1", &[]).await;
+    let (_, at) = world.move_over().await;
+    world.whole.until("a connection", async || world.figures().await["connections"] == 1).await;
+    let ahead = |(path, headers): &(String, HeaderMap)| {
+        headers.contains_key("homing-prewarm").then(|| path.clone())
+    };
+    let asked: Vec<_> = at.all().iter().filter_map(ahead).collect();
+    assert_eq!(asked, ["/healthz"]);
+    let before = at.connections();
+    world.fetch("/private/2", &[]).await;
+    assert_eq!((at.connections(), at.asked("/private/2")), (before, 1), "it is used");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
