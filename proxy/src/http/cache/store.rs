@@ -1,18 +1,27 @@
 //! What the cache keeps, bounded in bytes. Whole objects in memory: a fill under way is seen by
 //! nobody, so an answer that breaks off is never half kept.
 
-use std::{any::Any, fmt, sync::Arc, time::SystemTime};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::SystemTime,
+};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pingora_cache::{
     CacheKey, CacheMeta, HitHandler, MissHandler, Storage,
     key::CacheHashKey,
-    storage::{HandleHit, HandleMiss, MissFinishType, PurgeOutcome, PurgeTarget, PurgeType},
+    storage::{HandleHit, PurgeOutcome, PurgeTarget, PurgeType},
     trace::SpanHandle,
 };
 use pingora_core::{Error, ErrorType, Result};
 use quick_cache::{Weighter, sync::Cache};
+
+mod fill;
+
+use fill::{Filling, Gathered};
 
 use super::{
     is_purged,
@@ -31,6 +40,8 @@ pub struct Store {
     /// When a URI was purged last: variants are not listed anywhere, so they are told by their age.
     purges: Cache<[u8; 16], SystemTime>,
     bytes_max: u64,
+    /// Bytes of objects that are being fetched.
+    filling: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -63,6 +74,7 @@ impl Store {
             objects: Cache::with_weighter(objects, bytes_max, Weigh),
             purges: Cache::new(PURGES_MAX),
             bytes_max,
+            filling: AtomicU64::new(0),
         }
     }
 
@@ -144,7 +156,7 @@ impl Storage for Store {
             key: key.combined_bin(),
             primary: key.primary_bin(),
             meta: (internal.into(), head.into()),
-            body: BytesMut::new(),
+            gathered: Gathered::new(self),
             begun: SystemTime::now(),
             marks: key.extensions.get::<Arc<Marks>>().cloned(),
         }))
@@ -239,35 +251,5 @@ impl HandleHit for Reading {
 
     fn as_any_mut(&mut self) -> &mut (dyn Any + Send + Sync) {
         self
-    }
-}
-
-/// An object being fetched. Dropped before its end, it leaves nothing behind.
-struct Filling {
-    store: &'static Store,
-    key: [u8; 16],
-    primary: [u8; 16],
-    meta: (Bytes, Bytes),
-    body: BytesMut,
-    /// A purge while it is being fetched is a purge of it.
-    begun: SystemTime,
-    /// Marks it, if it is fetched ahead of a session.
-    marks: Option<Arc<Marks>>,
-}
-
-#[async_trait]
-impl HandleMiss for Filling {
-    async fn write_body(&mut self, data: Bytes, _: bool) -> Result<()> {
-        self.body.extend_from_slice(&data);
-        Ok(())
-    }
-
-    async fn finish(self: Box<Self>) -> Result<MissFinishType> {
-        let Self { store, key, primary, meta, body, begun, marks } = *self;
-        let mark = marks.map(|marks| marks.mark());
-        let size = body.len();
-        let object = Object { meta, body: body.freeze(), created: begun, primary, mark };
-        store.objects.insert(key, object);
-        Ok(MissFinishType::Created(size))
     }
 }
