@@ -38,6 +38,8 @@ pub struct Metrics {
     pub directives_issued: Counter,
     /// Links refused at their first message.
     pub links_refused: Counter,
+    /// Proxies that waited in line to be brought up to date.
+    pub links_waited: Counter,
     /// Nacks, by reason.
     pub nacks: Labelled,
     /// Outcomes, by end.
@@ -101,6 +103,7 @@ pub fn render(shared: &Shared) -> String {
         ("table_bytes_sent_total", "counter", &metrics.table_bytes_sent),
         ("directives_issued_total", "counter", &metrics.directives_issued),
         ("links_refused_total", "counter", &metrics.links_refused),
+        ("links_waited_total", "counter", &metrics.links_waited),
     ];
     for (name, kind, counter) in plain {
         number(&mut out, name, kind, counter.get());

@@ -10,6 +10,7 @@ use homing_plan::Plan;
 use homing_wire::{Facts, document::Document};
 use parking_lot::RwLock;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::{
     journal::{DocumentRow, Journal},
@@ -38,11 +39,17 @@ pub struct Shared {
     /// Whether the lead has been told of answers that it has not looked at yet: a thousand proxies
     /// answer one table, and one look is enough for all that came before it.
     pub acks_told: AtomicBool,
+    /// Proxies that are brought up to date by work of their own, a merged delta or a whole table,
+    /// at one time; the others wait in line, and get what is newest by then.
+    pub admission: Arc<Semaphore>,
     /// The term this process leads in.
     pub term: u64,
     /// When it started, milliseconds since the Unix epoch.
     pub started_ms: u64,
 }
+
+/// Proxies of [`Shared::admission`]. Each holds a few messages of a table in memory.
+pub const ADMITTED_MAX: usize = 64;
 
 impl Shared {
     /// Whether the lead must be told of an answer; false if it is to look already.

@@ -17,7 +17,7 @@ use homing_wire::document::Document;
 use parking_lot::RwLock;
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::watch,
+    sync::{Semaphore, watch},
 };
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     publish::Published,
     serve,
-    shared::{DocumentVersion, Shared},
+    shared::{ADMITTED_MAX, DocumentVersion, Shared},
     tasks::{Tasks, stopped},
 };
 
@@ -304,6 +304,7 @@ fn open(settings: &Settings) -> Result<(Arc<Shared>, Recovered), StartFault> {
         plan: RwLock::default(),
         zones: RwLock::default(),
         acks_told: AtomicBool::default(),
+        admission: Arc::new(Semaphore::new(ADMITTED_MAX)),
         term: (recovered.term + 1).max(settings.min_term),
         started_ms: clock::now_ms(),
     };

@@ -1,11 +1,11 @@
 //! One attached proxy: what it holds, what is under way to it, and the loop between its stream,
 //! newer tables and orders for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use homing_wire::{FromProxy, Hello, NackReason, ToProxy, Version, chunk, proto};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 use tonic::{Status, Streaming};
@@ -20,6 +20,9 @@ const SEND_WAIT: Duration = Duration::from_secs(30);
 const NACK_PAUSE: Duration = Duration::from_secs(2);
 /// How long an update may stay unanswered before the proxy is thought to have lost it.
 const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// How long one proxy may keep its place among those that are brought up to date.
+const ADMITTED: Duration = Duration::from_secs(5);
 
 type Outbox = mpsc::Sender<Result<proto::ToProxy, Status>>;
 
@@ -38,7 +41,13 @@ pub(super) struct Session {
     sent: Option<(Version, Instant)>,
     /// Nothing is sent before this.
     pause: Option<Instant>,
+    /// Its place among those that are brought up to date, and since when.
+    admitted: Option<(OwnedSemaphorePermit, Instant)>,
+    /// Its place in the line for that.
+    waiting: Option<InLine>,
 }
+
+type InLine = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send + Sync>>;
 
 /// Why a session ends.
 enum End {
@@ -46,6 +55,14 @@ enum End {
     Gone,
     /// The proxy is told this.
     Told(Status),
+}
+
+/// Waits for a place; for ever if there is no line to stand in.
+async fn in_line(waiting: &mut Option<InLine>) -> Option<OwnedSemaphorePermit> {
+    match waiting {
+        Some(turn) => turn.await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Session {
@@ -78,6 +95,8 @@ impl Session {
             orders,
             sent: None,
             pause: None,
+            admitted: None,
+            waiting: None,
         }
     }
 
@@ -128,6 +147,11 @@ impl Session {
                     Ok(()) => Ok(()),
                     Err(_) => Err(End::Gone),
                 },
+                place = in_line(&mut self.waiting) => {
+                    self.waiting = None;
+                    self.admitted = place.map(|place| (place, Instant::now()));
+                    Ok(())
+                }
                 () = sleep_until(wake) => {
                     self.tire();
                     Ok(())
@@ -142,14 +166,18 @@ impl Session {
     /// When to look again though nothing happened.
     fn wake(&self) -> Instant {
         let unanswered = self.sent.map(|(_, at)| at + ACK_WAIT);
+        let leaves = self.admitted.as_ref().map(|(_, at)| *at + ADMITTED);
         let idle = Instant::now() + ACK_WAIT;
-        [unanswered, self.pause].into_iter().flatten().min().unwrap_or(idle)
+        [unanswered, self.pause, leaves].into_iter().flatten().min().unwrap_or(idle)
     }
 
     fn tire(&mut self) {
         let now = Instant::now();
         if self.pause.is_some_and(|until| until <= now) {
             self.pause = None;
+        }
+        if self.admitted.as_ref().is_some_and(|(_, at)| *at + ADMITTED <= now) {
+            self.admitted = None;
         }
         if self.sent.is_some_and(|(_, at)| at + ACK_WAIT <= now) {
             tracing::warn!(proxy = self.hello.proxy, "an update was never answered; sent whole");
@@ -161,13 +189,14 @@ impl Session {
     /// Sends what is newer than what the proxy holds, unless something is under way already. While
     /// it is, changes gather, and go as one delta when the answer comes.
     async fn send_newer(&mut self) -> Result<(), End> {
-        if self.sent.is_some() || self.pause.is_some() {
+        if self.sent.is_some() || self.pause.is_some() || self.waiting.is_some() {
             return Ok(());
         }
         self.newest.mark_unchanged();
         let (shared, (version, digest)) = (self.shared.clone(), self.holds);
         let update = match shared.published.ready(version, digest) {
             Some(update) => update,
+            None if !self.is_admitted() => return Ok(()),
             // Sealing a large table takes long enough to keep a worker from its other streams.
             None => {
                 let seal = move || shared.published.toward(version, digest);
@@ -183,7 +212,10 @@ impl Session {
                 self.shared.metrics.snapshots_sent.add(1);
                 (version, sealed)
             }
-            Update::None => return Ok(()),
+            Update::None => {
+                self.admitted = None;
+                return Ok(());
+            }
         };
         self.shared.metrics.table_bytes_sent.add(sealed.len() as u64);
         self.sent = Some((version, Instant::now()));
@@ -192,6 +224,22 @@ impl Session {
             self.send(ToProxy::Chunk(piece)).await?;
         }
         Ok(())
+    }
+
+    /// Takes a place among those that are brought up to date, or one in the line for that.
+    fn is_admitted(&mut self) -> bool {
+        if self.admitted.is_none() {
+            let admission = Arc::clone(&self.shared.admission);
+            match Arc::clone(&admission).try_acquire_owned() {
+                Ok(place) => self.admitted = Some((place, Instant::now())),
+                Err(_) => {
+                    self.shared.metrics.links_waited.add(1);
+                    self.waiting =
+                        Some(Box::pin(async move { admission.acquire_owned().await.ok() }));
+                }
+            }
+        }
+        self.admitted.is_some()
     }
 
     async fn send(&mut self, message: ToProxy) -> Result<(), End> {
@@ -231,6 +279,7 @@ impl Session {
         // An answer to something older than what was last sent changes what it holds, and leaves
         // the newer one under way.
         self.holds = (version, digest);
+        self.admitted = None;
         if self.sent.is_some_and(|(sent, _)| sent <= version) {
             self.sent = None;
         }
@@ -251,6 +300,7 @@ impl Session {
             attached.last_nack = Some(words);
             attached.sent = None;
         });
+        self.admitted = None;
         let was_whole = self.holds == <(Version, u64)>::default();
         self.sent = None;
         match reason {

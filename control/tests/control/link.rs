@@ -1,5 +1,10 @@
 //! What proxies meet.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
 use homing_wire::{
     Activated, Epoch, FromProxy, HandoffFigures, Incarnation, NackReason, Outcome, OutcomeEnd,
     PlaceId, RecordBatch, ServiceId, SessionActivity, SessionKey, ToProxy, UndoneReason, Version,
@@ -82,6 +87,38 @@ async fn a_proxy_gets_the_table_then_deltas_one_at_a_time() {
     let mut odd = Proxy::attach(control.link, odd).await.unwrap();
     odd.update().await;
     assert!(!odd.by_delta);
+    control.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_comes_at_once_is_brought_up_to_date_by_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start(folder.path()).await;
+    push(control.api, None, DOCUMENT).await;
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut fleet = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let (inside, most, link) = (Arc::clone(&inside), Arc::clone(&most), control.link);
+        fleet.spawn(async move {
+            let hello = hello(&format!("edge-{n}"), n + 1, None);
+            let mut proxy = Proxy::attach(link, hello).await.unwrap();
+            proxy.update().await;
+            most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            inside.fetch_sub(1, SeqCst);
+            proxy.ack().await;
+            proxy
+        });
+    }
+    // The API answers meanwhile.
+    assert_eq!(get(control.api, "/v1/table").await.status, 200);
+    let proxies = fleet.join_all().await;
+    assert_eq!(proxies.len(), 200);
+    let most = most.load(SeqCst);
+    assert!((2..=64).contains(&most), "{most} at one time");
+    let metrics = get(control.api, "/metrics").await.body;
+    let waited = metrics.lines().find_map(|l| l.strip_prefix("homing_control_links_waited_total "));
+    assert!(waited.unwrap().parse::<u32>().unwrap() >= 10, "{metrics}");
     control.shutdown().await;
 }
 

@@ -70,7 +70,10 @@ pub(super) fn put_in_force(
         Kind::Table => {
             let table = PlacementTable::decode(sealed)
                 .map_err(|fault| (NackReason::Invalid, fault.to_string()))?;
-            if table.version() <= now.table.version() && !now.is_void() {
+            // One of the same version and another content is what control sends to mend this one.
+            let mends =
+                table.version() == now.table.version() && table.digest() != now.table.digest();
+            if table.version() <= now.table.version() && !mends && !now.is_void() {
                 let text = format!("{} is in force", now.table.version());
                 return Err((NackReason::Older, text));
             }

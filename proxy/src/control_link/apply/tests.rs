@@ -51,6 +51,20 @@ fn what_is_damaged_older_or_from_elsewhere_is_refused_and_the_last_good_stays() 
 }
 
 #[test]
+fn a_table_of_the_same_version_mends_one_that_differs() {
+    let live = void();
+    let mut wrong = Live::void().table.as_ref().clone();
+    let mut change = Delta::to(Version { term: 1, n: 5 }, 1);
+    change.set.push((SessionKey(7), Home { zone: ZoneId(0), epoch: Epoch(4) }));
+    wrong.advance(change).unwrap();
+    put_in_force(&live, &wrong.encode(), &mut |_| {}).unwrap();
+    let right = table(5);
+    let told = put_in_force(&live, &right.encode(), &mut |_| {}).unwrap();
+    assert_eq!(told, (right.version(), right.digest()));
+    assert_eq!(live.load().home(SessionKey(7)).epoch, right.home(SessionKey(7)).epoch);
+}
+
+#[test]
 fn pieces_are_put_together_and_a_missing_one_is_told() {
     let (live, metrics) = (void(), Metrics::default());
     let version = Version { term: 1, n: 1 };
