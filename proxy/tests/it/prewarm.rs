@@ -49,9 +49,18 @@ impl World {
         told
     }
 
-    /// Moves the session to the other zone; the shop it comes from and the one it is at now.
-    async fn move_over(&self) -> (&Shop, &Shop) {
+    /// Waits until so many objects of a session are known: an answer is noted after it is sent.
+    async fn knows(&self, session: &str, objects: u64) {
+        let path = format!("/why?key={session}");
+        let known = async || self.whole.look(&path).await["hot_objects"] == objects;
+        self.whole.until("its objects to be known", known).await;
+    }
+
+    /// Moves the session, once so many objects of it are known, to the other zone; the shop it
+    /// comes from and the one it is at now.
+    async fn move_over(&self, objects: u64) -> (&Shop, &Shop) {
         let (session, zone) = self.whole.only_session().await;
+        self.knows(&session, objects).await;
         let to = self.whole.other(&zone, &ZONES);
         let outcome = self.whole.outcome(self.whole.move_to(&session, to).await).await;
         assert_eq!(outcome["outcome"], "completed", "{outcome}");
@@ -91,7 +100,7 @@ async fn a_session_finds_what_it_fetched_where_it_is_handed_over_to() {
     for n in 0..20 {
         world.fetch(&format!("/item/{n}"), &[]).await;
     }
-    let (left, at) = world.move_over().await;
+    let (left, at) = world.move_over(20).await;
     let figures = world.settled(20).await;
     assert_eq!(figures["fetched"], 20, "{figures}");
     for n in 0..20 {
@@ -110,7 +119,7 @@ async fn a_session_finds_what_it_fetched_where_it_is_handed_over_to() {
     assert!(page.contains("homing_prewarm_objects_used_total 20\n"), "{page}");
     assert!(page.contains("homing_prewarm_objects_skipped_total{reason=\"present\"} 0\n"));
     // Back again: there it is all known, and nothing is fetched.
-    world.move_over().await;
+    world.move_over(20).await;
     let figures = world.settled(40).await;
     assert_eq!((figures["fetched"].as_u64(), left.asked("/item/3")), (Some(20), 1), "{figures}");
     assert_eq!(figures["skipped"]["present"], 20);
@@ -122,7 +131,7 @@ async fn without_it_they_are_misses() {
     for n in 0..5 {
         world.fetch(&format!("/item/{n}"), &[]).await;
     }
-    let (_, at) = world.move_over().await;
+    let (_, at) = world.move_over(0).await;
     for n in 0..5 {
         let told = world.fetch(&format!("/item/{n}"), &[]).await;
         assert_eq!(outcome(&told), "homing; fwd=miss; stored");
@@ -139,7 +148,7 @@ async fn what_is_ones_own_stays_ones_own() {
     world.fetch("/member/1", &mine).await;
     world.fetch("/device/1", &[("x-device", "phone")]).await;
     world.fetch("/language/1", &[("accept-language", "fr"), ("cookie", "a=b")]).await;
-    let (_, at) = world.move_over().await;
+    let (_, at) = world.move_over(1).await;
     let figures = world.settled(1).await;
     assert_eq!(figures["fetched"], 1, "{figures}");
     let all = at.all();
@@ -163,7 +172,7 @@ async fn an_app_that_hangs_or_sends_away_who_asks_ahead_costs_nothing_but_the_tr
     world.fetch("/hang/1", &[]).await;
     world.fetch("/login/1", &[]).await;
     world.fetch("/item/1", &[]).await;
-    let (_, at) = world.move_over().await;
+    let (_, at) = world.move_over(3).await;
     world.whole.until("the app to be asked", async || at.asked("/hang/1") > 0).await;
     assert_eq!(world.figures().await["skipped"]["failed"], 0, "the handoff has not waited");
     // A user of what hangs waits for the try, and is then served.
@@ -180,7 +189,7 @@ async fn an_app_that_hangs_or_sends_away_who_asks_ahead_costs_nothing_but_the_tr
 async fn where_there_is_nothing_to_fetch_a_connection_is_opened() {
     let world = World::start("on\n    health: { path: /healthz, interval: 1h }").await;
     world.fetch("/private/1", &[]).await;
-    let (_, at) = world.move_over().await;
+    let (_, at) = world.move_over(0).await;
     world.whole.until("a connection", async || world.figures().await["connections"] == 1).await;
     let ahead = |(path, headers): &(String, HeaderMap)| {
         headers.contains_key("homing-prewarm").then(|| path.clone())
@@ -200,7 +209,7 @@ async fn the_most_wanted_go_first_and_no_more_than_the_service_says() {
             world.fetch(&format!("/item/{n}"), &[]).await;
         }
     }
-    let (_, at) = world.move_over().await;
+    let (_, at) = world.move_over(3).await;
     world.settled(3).await;
     let mut asked: Vec<_> = at.all().into_iter().map(|(path, _)| path).collect();
     asked.sort();
@@ -224,6 +233,9 @@ async fn many_sessions_on_their_way_fetch_what_they_share_once_and_keep_to_the_l
     for session in all["sessions"].as_array().unwrap() {
         let text = |name: &str| session[name].as_str().unwrap().to_owned();
         zones.push((text("session"), text("zone")));
+    }
+    for (session, _) in &zones {
+        world.knows(session, 3).await;
     }
     let begun = std::time::Instant::now();
     for (session, zone) in &zones {

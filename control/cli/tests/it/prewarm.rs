@@ -106,12 +106,20 @@ impl World {
         Self { fleet, shops }
     }
 
-    /// Hands the one session over; the index of where it is now.
-    fn move_over(&self) -> usize {
+    /// Hands the one session over, once its gate knows so many objects of it, for an answer is
+    /// noted after it is sent; the index of where it is now.
+    fn move_over(&self, objects: usize) -> usize {
         let asked = |shop: &Shop| shop.0.lock().unwrap().first().cloned();
         let found = self.shops.iter().enumerate().find_map(|(at, shop)| Some((at, asked(shop)?)));
         let (at, head) = found.expect("a shop that was asked");
         let key = head.split_once("homing-session: ").unwrap().1.lines().next().unwrap();
+        let known = || {
+            let (_, why) = self.fleet.look(1 + at, &format!("/why?key={key}"));
+            json(&why)["hot_objects"] == objects
+        };
+        for _ in (0..400).take_while(|_| !known()) {
+            thread::sleep(Duration::from_millis(25));
+        }
         let moved = self.fleet.ask(&["move", key, ZONES[1 - at], "--wait"]);
         assert_eq!(moved.code, 0, "{}", moved.err);
         1 - at
@@ -142,7 +150,7 @@ fn the_next_gate_has_what_the_session_fetched() {
     }
     fetch(&world.fleet, "/own/1");
     fetch(&world.fleet, "/hang/1");
-    let there = world.move_over();
+    let there = world.move_over(ITEMS + 1);
     world.until(there, |figures| figures["fetched"] == ITEMS);
     for n in 0..ITEMS {
         let path = format!("/items/{n}");
@@ -167,7 +175,7 @@ fn with_prewarming_off_the_next_gate_fetches_on_demand() {
     for n in 0..4 {
         fetch(&world.fleet, &format!("/items/{n}"));
     }
-    let there = world.move_over();
+    let there = world.move_over(0);
     for n in 0..4 {
         let path = format!("/items/{n}");
         assert!(fetch(&world.fleet, &path).contains("fwd=miss; stored"));
