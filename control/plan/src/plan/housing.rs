@@ -78,7 +78,11 @@ pub(super) fn house(draft: &Draft<'_>) -> Option<Housing> {
         let sum: f64 = demands.iter().map(|demand| demand[resource]).sum();
         *mean = (sum / demands.len() as f64).max(f64::MIN_POSITIVE);
     }
-    let homes: Vec<ZoneId> = sessions.iter().map(|session| draft.home(session)).collect();
+    // Who is on the way is where it will be.
+    let home = |session: &&Profile| {
+        draft.under_way.get(&session.key).copied().unwrap_or_else(|| draft.home(session))
+    };
+    let homes: Vec<ZoneId> = sessions.iter().map(home).collect();
     let mut costs = Vec::with_capacity(sessions.len() * zones);
     for (session, home) in sessions.iter().zip(&homes) {
         draft.housing_costs(session, *home, &mut costs);
@@ -104,29 +108,28 @@ pub(super) fn house(draft: &Draft<'_>) -> Option<Housing> {
     let start = draft.inputs.last.map(|last| &last.prices);
     // All of it was computed here from numbers that the table and the records bound.
     let done = assign(&instance, start, draft.seed).ok()?;
-    let stays = || homes.iter().enumerate();
-    let now: f64 = stays().map(|(user, home)| finite(costs[user * zones + home.index()])).sum();
-    let is_better = now - done.cost > WORTH * now.abs() || !keeps(&homes, &demands, &capacities);
+    let stays = |user: usize| costs[user * zones + homes[user].index()];
+    let cost = |user: usize| match done.zones[user] {
+        NOWHERE => refusals[user],
+        zone => costs[user * zones + usize::from(zone)],
+    };
+    // Whoever must leave tells nothing of what the others gain.
+    let may_stay = || (0..homes.len()).filter(|user| stays(*user).is_finite());
+    let now: f64 = may_stay().map(|user| f64::from(stays(user))).sum();
+    let then: f64 = may_stay().map(|user| f64::from(cost(user))).sum();
+    let is_better = now - then > WORTH * now.abs() || !keeps(&homes, &demands, &capacities);
     let moves = |(user, zone): (usize, &u8)| {
         let to = ZoneId(*zone);
         let moves = *zone != NOWHERE && to != homes[user];
-        moves.then(|| (sessions[user].key, to))
+        (moves && (is_better || stays(user).is_infinite())).then(|| (sessions[user].key, to))
     };
-    let wanted = match is_better {
-        true => done.zones.iter().enumerate().filter_map(moves).collect(),
-        false => BTreeMap::new(),
-    };
+    let wanted = done.zones.iter().enumerate().filter_map(moves).collect();
     let (gap, refused) = (done.gap(), done.refused);
     Some(Housing { wanted, prices: done.prices, mean, gap, refused })
 }
 
 fn rate(session: &Profile, now_ms: u64) -> f64 {
     f64::from(session.rate_at(now_ms)).max(RATE_MIN)
-}
-
-/// A cost that may be none: whoever must leave loses as much as whoever is refused.
-fn finite(cost: f32) -> f64 {
-    if cost.is_finite() { f64::from(cost) } else { REFUSED_US }
 }
 
 /// Whether everyone's home has room for all who live there.

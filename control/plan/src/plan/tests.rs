@@ -266,6 +266,23 @@ fn who_gains_most_lives_in_the_full_zone_and_who_gains_least_makes_room() {
 }
 
 #[test]
+fn one_that_must_leave_is_seen_among_many_that_may_stay() {
+    let zones = vec![
+        zone("a", 10_000, Intake::Open),
+        zone("b", 10_000, Intake::Open),
+        zone("leaving", 10_000, Intake::Draining),
+    ];
+    let facts = facts(zones, &[&[900_000, 900_000, 900_000]]);
+    let homes: Vec<u8> =
+        (0..4_000).map(|index| if index == 0 { 2 } else { index as u8 % 2 }).collect();
+    let mut world = World::new(facts, &homes, |_| Some(0));
+    world.rates(|_| 20.0, NOW);
+    let plan = plan(&world.inputs(), 1, NOW);
+    let moved: Vec<_> = plan.moves.iter().map(|m| (m.key, m.reason)).collect();
+    assert_eq!(moved, [(key(0), MoveReason::Drain)]);
+}
+
+#[test]
 fn sessions_that_fit_nowhere_are_told_and_stay() {
     let zones = vec![zone("a", 2, Intake::Open), zone("b", 1, Intake::Open)];
     let world = World::new(facts(zones, &[]), &[0, 0, 0, 1, 1], |_| None);
