@@ -3,7 +3,7 @@
 //! is answered. The window moves with the session, so a key means the same in its next zone.
 
 use homing_session::dedup::{DedupWindow, InvalidWindow};
-use homing_wire::{SessionKey, ZoneId};
+use homing_wire::{Epoch, SessionKey, ZoneId};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::{Gates, Permit};
@@ -117,7 +117,9 @@ impl Gates {
         window.map(DedupWindow::export).unwrap_or_default()
     }
 
-    /// Puts the window that came with a grant in place, before the session is served here.
+    /// Puts the window that came with a grant of this epoch in place, before the session is served
+    /// here. A source that got no answer grants again: by then the session may have been served,
+    /// and what its window has learnt must stay.
     ///
     /// # Errors
     /// The bytes are no window.
@@ -125,6 +127,7 @@ impl Gates {
         &self,
         zone: ZoneId,
         key: SessionKey,
+        epoch: Epoch,
         bytes: &[u8],
     ) -> Result<(), InvalidWindow> {
         let window = match bytes {
@@ -133,7 +136,8 @@ impl Gates {
         };
         let Some(shard) = self.known(zone, key) else { return Ok(()) };
         let mut shard = shard.lock();
-        if window.is_empty() && shard.dedup(key).is_none() {
+        let taken = shard.ownership(key).is_some_and(|owned| owned.epoch() >= epoch);
+        if taken || window.is_empty() && shard.dedup(key).is_none() {
             return Ok(());
         }
         if let Some(held) = shard.dedup_mut(key) {

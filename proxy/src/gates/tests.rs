@@ -104,3 +104,34 @@ fn pages_show_every_session_once() {
     assert_eq!(seen.len(), 500);
     assert_eq!(gates.homes(ZoneId(0)).len() + gates.homes(ZoneId(1)).len(), 500);
 }
+
+#[test]
+fn a_grant_that_is_repeated_does_not_undo_what_the_window_has_learnt() {
+    let (gates, live, key) = (gates(), live(), SessionKey(1 << 100));
+    let home = live.home(key);
+    let to = ZoneId(1 - home.zone.0);
+    let (directive, epoch) = (DirectiveId(5), home.epoch.next());
+    let to_incarnation = Incarnation(0);
+    let step = |zone, event| gates.step(&live, zone, key, event, 1).unwrap();
+    let execute = |zone, name: &[u8]| {
+        let Admission::Go(mut permit) = gates.admit(&live, zone, who(key), NEW, 1) else {
+            panic!()
+        };
+        let known = permit.enter(RequestName::new(name, "POST", "/"));
+        permit.is_sent();
+        if known == Named::New {
+            permit.finish(Finish { status: 201, bytes: 0, latency_us: 1, by_app: true });
+        }
+        known
+    };
+    assert_eq!(execute(home.zone, b"before"), Named::New);
+    let window = gates.window(home.zone, key);
+    step(to, Event::Stage { directive, to_incarnation, epoch });
+    gates.put_window(to, key, epoch, &window).unwrap();
+    step(to, Event::Activate { directive, to_incarnation, epoch });
+    assert_eq!(execute(to, b"before"), Named::Executed(201));
+    assert_eq!(execute(to, b"after"), Named::New);
+    gates.put_window(to, key, epoch, &window).unwrap();
+    assert_eq!(execute(to, b"after"), Named::Executed(201));
+    assert!(gates.put_window(to, key, epoch.next(), b"no window").is_err());
+}

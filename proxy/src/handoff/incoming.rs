@@ -41,8 +41,9 @@ const OPEN_WAIT: Duration = Duration::from_secs(5);
 const STATE_BYTES_MAX: u64 = 16 << 20;
 /// Handoffs to this gate that are remembered; beyond, new ones are refused until some are over.
 const INCOMING_MAX: usize = 20_000;
-/// A staged handoff of which nothing was heard for this long is forgotten; its copy expires.
-const FORGOTTEN: Duration = Duration::from_secs(600);
+/// A handoff that the table does not show, and of which nothing was heard for this long, is
+/// forgotten; its copy expires.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The handoffs to this gate.
 #[derive(Default)]
@@ -182,8 +183,7 @@ impl Incoming {
             let Ok(taking) = taking.try_lock() else { return true };
             let open = directives.contains_key(&taking.directive);
             // Its directive may be in a table that is still on its way here.
-            open || taking.heard.elapsed() < Duration::from_secs(60)
-                && taking.heard.elapsed() < FORGOTTEN
+            open || taking.heard.elapsed() < FORGOTTEN
         });
     }
 }
@@ -299,7 +299,8 @@ impl Taking {
         if matches!(event, gate::Event::Activate { .. }) {
             // Before anything can be executed here. What a source of another release may have
             // written is lost, and told: the session matters more.
-            if let Err(fault) = driver.gates.put_window(self.site.zone, self.key, &self.window) {
+            let (zone, key, epoch) = (self.site.zone, self.key, self.epoch);
+            if let Err(fault) = driver.gates.put_window(zone, key, epoch, &self.window) {
                 tracing::warn!(key = %self.key, %fault, "requests already executed are forgotten");
             }
         }

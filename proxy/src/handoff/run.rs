@@ -290,7 +290,7 @@ impl<'a> Run<'a> {
         if matches!(event, gate::Event::Activate { .. }) {
             let (gates, key) = (&self.driver.gates, self.directive.key);
             let window = gates.window(self.from.zone, key);
-            if let Err(fault) = gates.put_window(self.to.zone, key, &window) {
+            if let Err(fault) = gates.put_window(self.to.zone, key, self.directive.epoch, &window) {
                 tracing::error!(%fault, "a window of our own does not read");
             }
             let home = Home { zone: self.to.zone, epoch: self.directive.epoch };
