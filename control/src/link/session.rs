@@ -20,7 +20,6 @@ const SEND_WAIT: Duration = Duration::from_secs(30);
 const NACK_PAUSE: Duration = Duration::from_secs(2);
 /// How long an update may stay unanswered before the proxy is thought to have lost it.
 const ACK_WAIT: Duration = Duration::from_secs(30);
-
 /// How long one proxy may keep its place among those that are brought up to date.
 const ADMITTED: Duration = Duration::from_secs(5);
 
@@ -196,7 +195,7 @@ impl Session {
         let (shared, (version, digest)) = (self.shared.clone(), self.holds);
         let update = match shared.published.ready(version, digest) {
             Some(update) => update,
-            None if !self.is_admitted() => return Ok(()),
+            None if !self.admit() => return Ok(()),
             // Sealing a large table takes long enough to keep a worker from its other streams.
             None => {
                 let seal = move || shared.published.toward(version, digest);
@@ -226,8 +225,8 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a place among those that are brought up to date, or one in the line for that.
-    fn is_admitted(&mut self) -> bool {
+    /// Takes a place among those that are brought up to date; false if it is one in the line.
+    fn admit(&mut self) -> bool {
         if self.admitted.is_none() {
             let admission = Arc::clone(&self.shared.admission);
             match Arc::clone(&admission).try_acquire_owned() {
