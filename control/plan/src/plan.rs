@@ -286,9 +286,16 @@ impl<'a> Draft<'a> {
     /// by who was given least in this plan, then by the seed.
     fn best_elsewhere(&self, session: &Profile, home: ZoneId) -> Option<(ZoneId, Terms)> {
         if let Some(housing) = &self.housing {
-            let to = housing.wanted.get(&session.key).copied().filter(|to| *to != home)?;
-            let may = self.intake(to) == Intake::Open && self.room.fits_one_more(to);
-            return may.then(|| (to, self.terms(session, to, true)));
+            let may = |to: &ZoneId| {
+                *to != home && self.intake(*to) == Intake::Open && self.room.fits_one_more(*to)
+            };
+            if let Some(to) = housing.wanted.get(&session.key).copied().filter(may) {
+                return Some((to, self.terms(session, to, true)));
+            }
+            // Room may be made where it is wanted; whoever must leave does not wait for that.
+            if self.intake(home) != Intake::Draining {
+                return None;
+            }
         }
         let mut best: Option<(ZoneId, Terms)> = None;
         for zone in self.scorer.open().filter(|zone| *zone != home) {

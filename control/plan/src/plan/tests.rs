@@ -283,6 +283,23 @@ fn one_that_must_leave_is_seen_among_many_that_may_stay() {
 }
 
 #[test]
+fn who_must_leave_does_not_wait_for_room_in_the_best_zone() {
+    let zones = vec![
+        zone("near", 2, Intake::Open),
+        zone("far", 10, Intake::Open),
+        zone("leaving", 10, Intake::Draining),
+    ];
+    // The near zone is full of quiet sessions, which make room in time; the busy one leaves now.
+    let facts = facts(zones, &[&[10_000, 110_000, 20_000]]);
+    let mut world = World::new(facts, &[0, 0, 2], |_| Some(0));
+    world.rates(|index| if index < 2 { 0.1 } else { 10.0 }, NOW);
+    let plan = plan(&world.inputs(), 1, NOW);
+    assert_eq!(plan.housing.as_ref().unwrap().wanted[&key(2)], ZoneId(0));
+    let moved: Vec<_> = plan.moves.iter().map(|m| (m.key, m.to)).collect();
+    assert_eq!(moved, [(key(2), ZoneId(1))]);
+}
+
+#[test]
 fn sessions_that_fit_nowhere_are_told_and_stay() {
     let zones = vec![zone("a", 2, Intake::Open), zone("b", 1, Intake::Open)];
     let world = World::new(facts(zones, &[]), &[0, 0, 0, 1, 1], |_| None);
