@@ -192,6 +192,8 @@ fn facts(origins: &[SocketAddr]) -> Facts {
             long_lived: LongLived::Drain,
             cache: None,
             idempotency: false,
+            lease_lost: homing_wire::LeaseLost::Stop,
+            tier: homing_wire::Tier::T0,
             endpoints: Vec::new(),
             health: None,
             limits: TrafficLimits::default(),

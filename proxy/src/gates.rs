@@ -9,7 +9,9 @@ use homing_session::{
     hold::{HoldRefused, Waiting},
     roster::{Activity, Admit, Life, Roster, RosterCounts, SessionSummary, TransitionRefused, Who},
 };
-use homing_wire::{Directive, Epoch, Incarnation, SessionKey, ZONES_MAX, ZoneId, table::Home};
+use homing_wire::{
+    Directive, Epoch, Incarnation, LeaseLost, ServiceId, SessionKey, ZONES_MAX, ZoneId, table::Home,
+};
 use parking_lot::Mutex;
 
 use crate::{
@@ -99,6 +101,8 @@ pub struct Permit {
     zone: ZoneId,
     key: SessionKey,
     epoch: Epoch,
+    /// Whether its service is served on without a lease.
+    serves_on: bool,
     /// The name it goes by in its session's dedup window, if it has one.
     entered: Option<once::Entered>,
     finished: bool,
@@ -186,10 +190,11 @@ impl Gates {
         if self.seat.inherits(who.key) {
             return Admission::Refused(Refused::NotOwner);
         }
-        let lease_valid = self.seat.lease_valid(now_ms);
+        let serves_on = serves_on(live, who.service);
+        let may_act = self.may_act(serves_on, now_ms);
         let (admit, tenure) = {
             let mut shard = shard.lock();
-            let admit = shard.admit(who, &live.placement, lease_valid, now_ms);
+            let admit = shard.admit(who, &live.placement, may_act, now_ms);
             let is_plain = matches!(admit, Admit::Execute { .. }) || self.seat.is_solo();
             (admit, if is_plain { None } else { shard.ownership(who.key) })
         };
@@ -218,6 +223,7 @@ impl Gates {
                     zone,
                     key: who.key,
                     epoch,
+                    serves_on,
                     entered: None,
                     finished: false,
                 })
@@ -234,6 +240,12 @@ impl Gates {
             Admit::NoLease => Admission::Refused(Refused::NoLease),
             Admit::Full => Admission::Refused(Refused::RosterFull),
         }
+    }
+
+    /// Whether a gate may execute: it holds a lease, or goes on without one for a service that
+    /// would rather be served twice than not at all.
+    fn may_act(&self, serves_on: bool, now_ms: u64) -> bool {
+        self.seat.lease_valid(now_ms) || (serves_on && self.seat.held_lease())
     }
 
     fn parked(&self, entered: Result<HoldTicket, HoldRefused>) -> Admission {
@@ -382,6 +394,11 @@ impl Gates {
     }
 }
 
+fn serves_on(live: &Live, service: ServiceId) -> bool {
+    let service = live.table.facts().services.get(service.index());
+    service.is_some_and(|service| service.lease_lost == LeaseLost::Serve)
+}
+
 /// The low half of a key is uniform; its top bits pick the shard, the roster's own hash uses all.
 fn shard_of(key: SessionKey) -> usize {
     (key.low64() >> (u64::BITS - SHARD_BITS)) as usize
@@ -410,7 +427,7 @@ impl Permit {
         }
         let owned = gates.ownership(self.zone, self.key);
         let still = owned.is_some_and(|owned| owned.is_home() && owned.epoch() == self.epoch);
-        still && gates.seat.lease_valid(Clock::process().now_ms())
+        still && gates.may_act(self.serves_on, Clock::process().now_ms())
     }
 
     /// The request was answered.

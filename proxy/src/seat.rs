@@ -95,6 +95,17 @@ impl Seat {
         }
     }
 
+    /// Whether a session that lives here may be served without a lease, if its service says so:
+    /// this life has held one, and nobody has told it that it is over.
+    #[must_use]
+    pub fn held_lease(&self) -> bool {
+        match self {
+            Self::Solo => true,
+            Self::Edge => false,
+            Self::Gate(seat) => seat.valid_until_ms.load(Relaxed) > 0,
+        }
+    }
+
     /// Whether a session must be left alone until control has settled what a former life of this
     /// gate may have done with it.
     #[must_use]

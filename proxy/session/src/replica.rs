@@ -10,19 +10,8 @@
 
 use std::collections::VecDeque;
 
+pub use homing_wire::Tier;
 use homing_wire::{Incarnation, ZoneId};
-
-/// What the death of the owner's zone may cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Tier {
-    /// The session's state: there is no replica.
-    #[default]
-    T0,
-    /// What the replica lagged behind.
-    T1,
-    /// Nothing that was answered: answers wait for the replica.
-    T2,
-}
 
 /// What the machine is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

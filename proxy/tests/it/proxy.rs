@@ -228,6 +228,8 @@ pub(crate) fn service(name: &str, from: Vec<KeySource>) -> Service {
         long_lived: LongLived::Drain,
         cache: None,
         idempotency: false,
+        lease_lost: homing_wire::LeaseLost::Stop,
+        tier: homing_wire::Tier::T0,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits { connect_timeout_ms: 500, ..TrafficLimits::default() },

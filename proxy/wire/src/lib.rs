@@ -43,8 +43,8 @@ pub use record::{
 };
 pub use redis::{KeyPattern, Redis, RedisFault, RedisUrl};
 pub use service::{
-    CacheSpec, CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service,
-    SessionSource, StateSpec, TrafficLimits,
+    CacheSpec, CookieSpec, HealthCheck, Hooks, KeySource, LeaseLost, LongLived, Match, SameSite,
+    Service, SessionSource, StateSpec, Tier, TrafficLimits,
 };
 pub use session_key::{InvalidSessionKey, KeySecret, SessionKey};
 pub use table::{Buckets, DeltaRefused, Facts, Home, PlacementTable, TableDraft, TableFault};

@@ -22,6 +22,10 @@ pub struct Service {
     pub cache: Option<CacheSpec>,
     /// Whether its gates execute a request that carries an `Idempotency-Key` once only.
     pub idempotency: bool,
+    /// What of a session the death of its zone may cost.
+    pub tier: Tier,
+    /// What its gates do once their lease has ended.
+    pub lease_lost: LeaseLost,
     /// Endpoints of its own, by zone; a zone not named here uses the zone's endpoints.
     pub endpoints: Vec<(ZoneId, Vec<Endpoint>)>,
     /// Active health checks; `None` leaves passive ejection only.
@@ -156,6 +160,30 @@ pub enum LongLived {
     /// The handoff waits until the connection ends.
     #[default]
     Drain,
+}
+
+/// What the death of the zone that owns a session may cost of its state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// All of it: there is no replica.
+    #[default]
+    T0,
+    /// What the replica lagged behind.
+    T1,
+    /// Nothing that was answered: answers wait for the replica.
+    T2,
+}
+
+/// What a gate does with a session's requests once its lease has ended: control has been out of
+/// reach for as long as the lease lasts, and may have declared the gate dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeaseLost {
+    /// It executes nothing: a session is never executed in two places.
+    #[default]
+    Stop,
+    /// It goes on with the sessions it has, for as long as its life has not been declared over to
+    /// its face. Should control have given one away meanwhile, two places execute it.
+    Serve,
 }
 
 /// What gates keep of a service's answers, as far as the answers themselves allow (RFC 9111).

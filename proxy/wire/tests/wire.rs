@@ -60,6 +60,8 @@ fn facts() -> Facts {
             long_lived: LongLived::Carry,
             cache: None,
             idempotency: false,
+            lease_lost: homing_wire::LeaseLost::Stop,
+            tier: homing_wire::Tier::T0,
             endpoints: vec![(ZoneId(1), zone("x", 0).endpoints)],
             health: Some(HealthCheck {
                 path: "/health".to_owned(),

@@ -110,6 +110,11 @@ impl Fleet {
         self.roles.insert(gate, Role::start(&["proxy", &file], &log));
     }
 
+    /// Kills a process for good.
+    pub(crate) fn kill(&mut self, name: &str) {
+        drop(self.roles.remove(name));
+    }
+
     fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self._dir.path().join(name)).unwrap_or_default()
     }
@@ -133,7 +138,7 @@ impl Fleet {
     }
 }
 
-fn document(apps: &[u16]) -> String {
+pub(crate) fn document(apps: &[u16]) -> String {
     format!(
         "zones:\n  - {{ name: paris, endpoints: [\"127.0.0.1:{}\"] }}\n  - {{ name: tokyo, \
          endpoints: [\"127.0.0.1:{}\"] }}\nservices:\n  - name: notebook\n    session: {{ from: [{{ \

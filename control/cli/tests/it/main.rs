@@ -9,6 +9,7 @@ mod backtest_own;
 mod check;
 mod demo;
 mod fleet;
+mod leases;
 mod prewarm;
 mod run;
 mod sockets;

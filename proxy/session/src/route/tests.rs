@@ -28,6 +28,8 @@ fn service(name: &str, hosts: &[&str], path_prefix: &str) -> Service {
         long_lived: LongLived::Drain,
         cache: None,
         idempotency: false,
+        lease_lost: homing_wire::LeaseLost::Stop,
+        tier: homing_wire::Tier::T0,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits::default(),

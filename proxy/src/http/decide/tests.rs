@@ -42,6 +42,8 @@ fn service(name: &str, path: &str, from: Vec<KeySource>) -> Service {
         long_lived: LongLived::Drain,
         cache: None,
         idempotency: false,
+        lease_lost: homing_wire::LeaseLost::Stop,
+        tier: homing_wire::Tier::T0,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits { body_bytes_max: 1_000, ..TrafficLimits::default() },

@@ -44,6 +44,8 @@ fn service(from: Vec<KeySource>) -> Service {
         long_lived: LongLived::Drain,
         cache: None,
         idempotency: false,
+        lease_lost: homing_wire::LeaseLost::Stop,
+        tier: homing_wire::Tier::T0,
         endpoints: Vec::new(),
         health: None,
         limits: TrafficLimits::default(),

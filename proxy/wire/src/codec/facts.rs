@@ -11,8 +11,8 @@ use crate::{
     proto::{self, key_source, state},
     redis::{KeyPattern, REDIS_KEYS_MAX, Redis, RedisUrl},
     service::{
-        CacheSpec, CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service,
-        SessionSource, StateSpec, TrafficLimits,
+        CacheSpec, CookieSpec, HealthCheck, Hooks, KeySource, LeaseLost, LongLived, Match,
+        SameSite, Service, SessionSource, StateSpec, Tier, TrafficLimits,
     },
     table::Facts,
     zone::{Capacity, Endpoint, Gate, Intake, Location, Place, Price, UpstreamProtocol, Zone},
@@ -23,6 +23,8 @@ const PROTOCOLS: [UpstreamProtocol; 3] =
     [UpstreamProtocol::H1, UpstreamProtocol::H2c, UpstreamProtocol::Tls];
 const SAME_SITES: [SameSite; 3] = [SameSite::Lax, SameSite::Strict, SameSite::None];
 const LONG_LIVED: [LongLived; 3] = [LongLived::Carry, LongLived::Reconnect, LongLived::Drain];
+const TIERS: [Tier; 3] = [Tier::T0, Tier::T1, Tier::T2];
+const LEASE_LOST: [LeaseLost; 2] = [LeaseLost::Stop, LeaseLost::Serve];
 const ACTS: [Act; 2] = [Act::Shadow, Act::On];
 
 pub(crate) fn to_proto(facts: &Facts) -> proto::Facts {
@@ -182,6 +184,8 @@ fn service_to_proto(service: &Service) -> proto::Service {
             prewarm_objects: Some(cache.prewarm_objects.into()),
         }),
         idempotency: service.idempotency,
+        tier: number(&TIERS, &service.tier),
+        lease_lost: number(&LEASE_LOST, &service.lease_lost),
         endpoints: service.endpoints.iter().map(endpoints).collect(),
         health: service.health.as_ref().map(|health| proto::HealthCheck {
             path: health.path.clone(),
@@ -225,6 +229,8 @@ fn service_from(message: proto::Service) -> Result<Service, InvalidField> {
         long_lived: variant("service.long_lived", &LONG_LIVED, message.long_lived)?,
         cache: message.cache.map(cache_from).transpose()?,
         idempotency: message.idempotency,
+        tier: variant("service.tier", &TIERS, message.tier)?,
+        lease_lost: variant("service.lease_lost", &LEASE_LOST, message.lease_lost)?,
         endpoints: endpoints.into_iter().map(own).collect::<Result<_, _>>()?,
         health: message.health.map(health_from).transpose()?,
         limits: TrafficLimits {

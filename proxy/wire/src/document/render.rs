@@ -4,7 +4,7 @@
 
 use super::Document;
 use super::policy::ACTS;
-use super::services::LONG_LIVED;
+use super::services::{LEASE_LOST, LONG_LIVED, TIERS};
 use super::sources::SAME_SITES;
 use super::tree::Node;
 use super::units::{RATE, SHARE, SIZE, TIME};
@@ -144,6 +144,8 @@ fn service(service: &Service, zones: &[Zone]) -> Node {
     if service.idempotency {
         fields.push(("idempotency", Node::text("on")));
     }
+    fields.push(("tier", word(&TIERS, &service.tier)));
+    fields.push(("lease_lost", word(&LEASE_LOST, &service.lease_lost)));
     if !service.endpoints.is_empty() {
         let own = service.endpoints.iter().filter_map(|(zone, own)| {
             Some((zones.get(zone.index())?.name.as_str(), endpoints(own)))

@@ -7,7 +7,9 @@ use super::{sources, syntax, zones};
 use crate::ids::{ZONES_MAX, ZoneId};
 use crate::limits::HOT_OBJECTS_MAX;
 use crate::redis::{KeyPattern, REDIS_KEYS_MAX, Redis, RedisUrl};
-use crate::service::{CacheSpec, HealthCheck, Hooks, LongLived, Service, StateSpec, TrafficLimits};
+use crate::service::{
+    CacheSpec, HealthCheck, Hooks, LeaseLost, LongLived, Service, StateSpec, Tier, TrafficLimits,
+};
 use crate::zone::Endpoint;
 
 /// The tenant of a service that states none.
@@ -20,6 +22,10 @@ const STATE_BYTES_MAX: u64 = 1 << 40;
 
 pub(super) const LONG_LIVED: [(&str, LongLived); 3] =
     [("carry", LongLived::Carry), ("reconnect", LongLived::Reconnect), ("drain", LongLived::Drain)];
+
+pub(super) const TIERS: [(&str, Tier); 3] = [("t0", Tier::T0), ("t1", Tier::T1), ("t2", Tier::T2)];
+pub(super) const LEASE_LOST: [(&str, LeaseLost); 2] =
+    [("stop", LeaseLost::Stop), ("serve", LeaseLost::Serve)];
 
 pub(super) fn service(
     reader: &Reader<'_>,
@@ -51,6 +57,8 @@ pub(super) fn service(
         let long_lived = map.or("long_lived", LongLived::default(), |r| r.word(&LONG_LIVED));
         let cache = map.or("cache", None, cache);
         let idempotency = map.or("idempotency", false, |r| r.word(&[("on", true), ("off", false)]));
+        let tier = map.or("tier", Tier::default(), |reader| tier(reader, state.as_ref()));
+        let lease_lost = map.or("lease_lost", LeaseLost::default(), |r| lease_lost(r, tier));
         let endpoints = map.or("endpoints", Vec::new(), |r| endpoints(r, scope));
         let health = map.optional("health", health);
         let limits = map.or("limits", TrafficLimits::default(), limits);
@@ -63,6 +71,8 @@ pub(super) fn service(
             long_lived,
             cache,
             idempotency,
+            tier,
+            lease_lost,
             endpoints,
             health,
             limits,
@@ -90,6 +100,26 @@ fn state(reader: &Reader<'_>, scope: &Scope<'_>) -> Option<StateSpec> {
         ("memory", None) => Some(StateSpec::Memory),
         (_, None) => Some(StateSpec::Stateless),
     }
+}
+
+fn tier(reader: &Reader<'_>, state: Option<&StateSpec>) -> Option<Tier> {
+    let tier = reader.word(&TIERS)?;
+    if tier != Tier::T0 && matches!(state, Some(StateSpec::Stateless)) {
+        reader
+            .fault("there is no state to replicate", "write `tier: t0`, or say where state lives");
+        return None;
+    }
+    Some(tier)
+}
+
+fn lease_lost(reader: &Reader<'_>, tier: Tier) -> Option<LeaseLost> {
+    let lease_lost = reader.word(&LEASE_LOST)?;
+    if lease_lost == LeaseLost::Serve && tier == Tier::T2 {
+        let problem = "`serve` may execute a session in two places, which `tier: t2` rules out";
+        reader.fault(problem, "write `lease_lost: stop`, or a lower tier");
+        return None;
+    }
+    Some(lease_lost)
 }
 
 fn hooks(reader: &Reader<'_>) -> Option<Hooks> {

@@ -11,8 +11,8 @@ use crate::ids::ZoneId;
 use crate::policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy};
 use crate::redis::{KeyPattern, Redis, RedisUrl};
 use crate::service::{
-    CookieSpec, HealthCheck, Hooks, KeySource, LongLived, Match, SameSite, Service, SessionSource,
-    StateSpec, TrafficLimits,
+    CookieSpec, HealthCheck, Hooks, KeySource, LeaseLost, LongLived, Match, SameSite, Service,
+    SessionSource, StateSpec, Tier, TrafficLimits,
 };
 use crate::zone::{Capacity, Endpoint, Intake, Location, Place, Price, UpstreamProtocol, Zone};
 
@@ -531,10 +531,14 @@ fn service() -> impl Strategy<Value = Service> {
             }
         },
     );
-    let head = (name(), name(), hosts, path, session, prop::option::of(cache), any::<bool>());
+    let lease =
+        prop::sample::select(vec![(Tier::T0, LeaseLost::Stop), (Tier::T0, LeaseLost::Serve)]);
+    let once = (any::<bool>(), lease);
+    let head = (name(), name(), hosts, path, session, prop::option::of(cache), once);
     (head, state(), long_lived, own, prop::option::of(health), limits()).prop_map(
         |(head, state, long_lived, own, health, limits)| {
-            let (name, tenant, hosts, path_prefix, session, cache, idempotency) = head;
+            let (name, tenant, hosts, path_prefix, session, cache, once) = head;
+            let (idempotency, (tier, lease_lost)) = once;
             // Zone indices are brought into range once the number of zones is known.
             let own = own.into_iter().map(|(zone, list)| (ZoneId(zone), list));
             Service {
@@ -546,12 +550,31 @@ fn service() -> impl Strategy<Value = Service> {
                 long_lived,
                 cache,
                 idempotency,
+                tier,
+                lease_lost,
                 endpoints: own.collect(),
                 health,
                 limits,
             }
         },
     )
+}
+
+#[test]
+fn a_tier_asks_for_state_and_for_a_policy_that_keeps_its_promise() {
+    let stated = |lines: &str| {
+        let text = format!(
+            "zones: [{{ name: paris, endpoints: [\"127.0.0.1:1\"] }}]\nservices:\n  - name: shop\n    \
+             session: {{ from: [{{ header: x-user }}] }}\n{lines}"
+        );
+        Document::parse(&text).map_err(|faults| format!("{faults:?}"))
+    };
+    let shop = stated("    state: hooks\n    tier: t1\n    lease_lost: serve\n").unwrap();
+    assert_eq!((shop.services[0].tier, shop.services[0].lease_lost), (Tier::T1, LeaseLost::Serve));
+    let nothing = stated("    state: stateless\n    tier: t1\n").unwrap_err();
+    assert!(nothing.contains("there is no state to replicate"), "{nothing}");
+    let twice = stated("    state: hooks\n    tier: t2\n    lease_lost: serve\n").unwrap_err();
+    assert!(twice.contains("which `tier: t2` rules out"), "{twice}");
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
