@@ -12,6 +12,7 @@ pub mod app;
 pub mod args;
 pub mod command;
 pub mod demo;
+mod recorded;
 pub mod rest;
 mod sheet;
 pub mod trouble;
