@@ -8,8 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod backtest;
+mod replay;
 
 pub use backtest::{BacktestArgs, BacktestTask, OwnArgs};
+pub use replay::{ReplayArgs, TermsArgs};
 
 /// Keeps every session at home, and moves it live when another zone is better.
 #[derive(Debug, Parser)]
@@ -57,6 +59,8 @@ pub enum Verb {
     Certs(CertsArgs),
     /// Forecast recorded data as control would have, and write down what was foretold
     Backtest(BacktestArgs),
+    /// Replay recorded users under several policies: what would each have cost them and you?
+    Replay(ReplayArgs),
     /// Write a shell's completions
     Completions {
         /// For which shell.

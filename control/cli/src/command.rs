@@ -6,6 +6,7 @@ pub mod certs;
 pub mod check;
 pub mod document;
 pub mod peers;
+pub mod replay;
 pub mod roles;
 pub mod session;
 pub mod status;

@@ -52,6 +52,7 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Trouble> {
             Ok(())
         }
         Verb::Backtest(args) => command::backtest::run(&args),
+        Verb::Replay(args) => command::replay::run(&args),
         Verb::Certs(args) => command::certs::run(&args),
         Verb::App(args) => {
             follow_parent(args.exit_with_parent)?;

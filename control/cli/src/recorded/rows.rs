@@ -22,7 +22,10 @@ pub(crate) struct Row<'a> {
 
 impl Recording {
     pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, Trouble> {
-        Self::file(folder.join(name), "give the folder that holds the recorded data")
+        Self::file(
+            folder.join(name),
+            "give the folder that holds the recorded data, a backtest with a folder for each set",
+        )
     }
 
     /// A file by itself; `remedy` says what to give if there is none.

@@ -1,0 +1,112 @@
+//! `homing replay`: recorded users under several policies, in virtual time; what each policy would
+//! have cost them in latency and their operator in copies.
+
+use std::collections::BTreeMap;
+
+use indicatif::ProgressBar;
+
+use crate::args::ReplayArgs;
+use crate::trouble::Trouble;
+
+mod copies;
+mod distance;
+mod figures;
+mod policy;
+mod report;
+mod taxis;
+mod trace;
+
+use figures::Figures;
+use homing_plan::anticipate::Costs;
+use policy::{Policy, Sight, Walk};
+use trace::Trace;
+
+/// How much nearer another zone has to be, in ms; the best of these is what prediction is held
+/// against.
+const GAINS: [f64; 5] = [1.0, 2.0, 5.0, 10.0, 20.0];
+/// For how many minutes a copy left behind is held.
+const KEEPS: [i64; 3] = [30, 60, 240];
+
+/// Replays a recording and reports.
+///
+/// # Errors
+/// If the recording or a table cannot be read, an option makes no sense, or a report cannot be
+/// written.
+pub fn run(args: &ReplayArgs) -> Result<(), Trouble> {
+    let Some(dir) = &args.dir else {
+        return Err(Trouble::usage("there is nothing to replay", "give a folder or --log FILE"));
+    };
+    let trace = taxis::trace(dir, &args.terms)?;
+    let mut figures = replay(&trace, &policies(args, &GAINS), args)?;
+    let best = figures
+        .iter()
+        .filter_map(|(policy, figures)| match policy {
+            Policy::Reactive { gain_ms } => Some((*gain_ms, figures.mean_ms)),
+            _ => None,
+        })
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or(0.0, |(gain_ms, _)| gain_ms);
+    let _ = (&mut figures, best);
+    report::show(&figures);
+    Ok(())
+}
+
+/// All policies of a replay.
+fn policies(args: &ReplayArgs, gains: &[f64]) -> Vec<Policy> {
+    let mut policies = vec![Policy::Static, Policy::Reactive { gain_ms: 0.0 }];
+    for gain_ms in gains.iter().copied() {
+        policies.push(Policy::Reactive { gain_ms });
+    }
+    for gain_ms in gains.iter().copied() {
+        for minutes in KEEPS {
+            policies.push(Policy::KeepWarm { gain_ms, seconds: minutes * 60 });
+        }
+    }
+    for move_ms in &args.move_ms {
+        for theta in &args.theta {
+            let cold_ms = args.terms.cold_ms;
+            let costs = Costs { cold_ms, move_ms: *move_ms, holding_ms: theta * cold_ms };
+            policies.push(Policy::Predictive { costs, ttl: i64::from(args.ttl) });
+        }
+    }
+    for gain_ms in gains.iter().copied() {
+        policies.push(Policy::Everywhere { gain_ms });
+    }
+    policies
+}
+
+/// Walks all policies through a trace side by side.
+fn replay(
+    trace: &Trace,
+    policies: &[Policy],
+    args: &ReplayArgs,
+) -> Result<Vec<(Policy, Figures)>, Trouble> {
+    let bar = ProgressBar::new(trace.steps.len() as u64);
+    let mut walks: Vec<Walk> =
+        policies.iter().map(|policy| Walk::new(*policy, trace, false)).collect();
+    for at in 0..trace.steps.len() {
+        let ahead_ms = trace.ahead_ms(at);
+        let next = trace.foretold.first().map_or(&[][..], |foretold| &foretold.chances[at]);
+        let sight = Sight { now_ms: &trace.now_ms[at], ahead_ms: &ahead_ms, next };
+        for walk in &mut walks {
+            walk.step(trace, at, &sight);
+        }
+        if at % 512 == 0 {
+            bar.set_position(at as u64);
+        }
+    }
+    bar.finish_and_clear();
+    let finished = walks.into_iter().map(|walk| walk.finish(trace));
+    Ok(finished
+        .map(|(policy, tally)| (policy, tally.figures(policy.name(), &args.terms)))
+        .collect())
+}
+
+/// Users by index, with the index of each.
+fn indexed<T: Ord + Copy + ToString>(
+    users: impl Iterator<Item = T>,
+) -> (Vec<String>, BTreeMap<T, usize>) {
+    let mut index: BTreeMap<T, usize> = users.map(|user| (user, 0)).collect();
+    index.values_mut().enumerate().for_each(|(at, index)| *index = at);
+    (index.keys().map(ToString::to_string).collect(), index)
+}

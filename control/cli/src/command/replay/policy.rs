@@ -1,0 +1,177 @@
+//! The policies: where each lets a session live, which copies it holds.
+
+use homing_plan::anticipate::{Costs, Outlook, move_to, stage};
+
+use super::copies::Copies;
+use super::figures::Tally;
+use super::trace::{Step, Trace, nearest};
+
+/// A rule of where sessions live and where copies of them are held.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Policy {
+    /// In the zone of the part learned from, always.
+    Static,
+    /// In the nearest zone if it is nearer by this many ms; no copies.
+    Reactive { gain_ms: f64 },
+    /// The same; the copy left behind is held for so many seconds.
+    KeepWarm { gain_ms: f64, seconds: i64 },
+    /// By forecast.
+    Predictive { costs: Costs, ttl: i64 },
+    /// As `Reactive` with a copy in every zone at any time.
+    Everywhere { gain_ms: f64 },
+}
+
+impl Policy {
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Static => "static home".to_owned(),
+            Self::Reactive { gain_ms: 0.0 } => "nearest".to_owned(),
+            Self::Reactive { gain_ms } => format!("reactive, {gain_ms} ms"),
+            Self::KeepWarm { gain_ms, seconds } => {
+                format!("keep warm {} min, {gain_ms} ms", seconds / 60)
+            }
+            Self::Predictive { costs, .. } => {
+                format!("predictive {:.3}, {} ms", costs.threshold(), costs.move_ms)
+            }
+            Self::Everywhere { gain_ms } => format!("everywhere, {gain_ms} ms"),
+        }
+    }
+}
+
+/// One policy on its way through a trace.
+pub(super) struct Walk {
+    pub(super) policy: Policy,
+    /// Where each user's session lives.
+    homes: Vec<Option<usize>>,
+    copies: Copies,
+    tally: Tally,
+    /// What was decided, if it is to be written down: step, home, copies.
+    pub(super) decided: Option<Vec<(usize, usize, Vec<usize>)>>,
+}
+
+/// What a predictive policy knows at a step.
+pub(super) struct Sight<'a> {
+    pub(super) now_ms: &'a [f64],
+    pub(super) ahead_ms: &'a [Vec<f64>],
+    /// Chances of the zones in the next bin.
+    pub(super) next: &'a [f64],
+}
+
+impl Walk {
+    pub(super) fn new(policy: Policy, trace: &Trace, writes: bool) -> Self {
+        let zones = trace.zones.len();
+        Self {
+            policy,
+            homes: trace.homes.clone(),
+            copies: Copies::new(trace.homes.len(), zones),
+            tally: Tally::default(),
+            decided: writes.then(Vec::new),
+        }
+    }
+
+    pub(super) fn step(&mut self, trace: &Trace, at: usize, sight: &Sight<'_>) {
+        let step = trace.steps[at];
+        // A user whom nobody has seen before begins where it is nearest, at no cost.
+        let Some(near) = nearest(sight.now_ms) else { return };
+        let home = *self.homes[step.user].get_or_insert(near);
+        let to = self.target(&step, home, near, sight);
+        let mut cold = false;
+        if let Some(to) = to {
+            cold = !self.is_warm(&step, to);
+            self.copies.drop(step.user, to, step.second);
+            self.homes[step.user] = Some(to);
+            if let Policy::KeepWarm { seconds, .. } = self.policy {
+                self.copies.keep(step.user, home, step.second, step.second + seconds);
+            }
+        }
+        let lives = to.unwrap_or(home);
+        let mut staged = Vec::new();
+        if let Policy::Predictive { costs, ttl } = self.policy {
+            staged = arrivals(trace, &step, lives, sight, &costs);
+            for zone in &staged {
+                let until = step.second + trace.bin.map_or(step.lasts, |bin| bin * ttl);
+                match *zone == home {
+                    true => self.copies.keep(step.user, *zone, step.second, until),
+                    false => self.copies.hold(step.user, *zone, step.second, until),
+                }
+            }
+        }
+        let copies = match self.policy {
+            Policy::Everywhere { .. } => trace.zones.len() - 1,
+            _ => self.copies.count(step.user, step.second),
+        };
+        self.tally.add(&step, sight.now_ms[lives], to.map(|_| cold), copies);
+        if let Some(decided) = &mut self.decided {
+            decided.push((at, lives, staged));
+        }
+    }
+
+    fn is_warm(&self, step: &Step, zone: usize) -> bool {
+        matches!(self.policy, Policy::Everywhere { .. })
+            || self.copies.is_held(step.user, zone, step.second)
+    }
+
+    fn target(&self, step: &Step, home: usize, near: usize, sight: &Sight<'_>) -> Option<usize> {
+        match self.policy {
+            Policy::Static => None,
+            Policy::Reactive { gain_ms }
+            | Policy::KeepWarm { gain_ms, .. }
+            | Policy::Everywhere { gain_ms } => {
+                let gain = sight.now_ms[home] - sight.now_ms[near];
+                (near != home && gain > gain_ms).then_some(near)
+            }
+            Policy::Predictive { costs, .. } => {
+                let outlook = Outlook {
+                    requests: step.requests,
+                    now_ms: sight.now_ms,
+                    ahead_ms: sight.ahead_ms,
+                };
+                move_to(home, &outlook, &costs, |zone| self.is_warm(step, zone))
+            }
+        }
+    }
+
+    /// The figures' makings, once all steps are done.
+    pub(super) fn finish(self, trace: &Trace) -> (Policy, Tally) {
+        let end = trace.steps.iter().map(|step| step.second + step.lasts).max().unwrap_or(0);
+        let mut tally = self.tally;
+        match self.policy {
+            Policy::Everywhere { .. } => {
+                let others = trace.zones.len() as u64 - 1;
+                let users = self.homes.iter().filter(|home| home.is_some()).count() as u64;
+                tally.held_s = tally.user_s * others as f64;
+                tally.made = users * others;
+            }
+            _ => {
+                tally.held_s = self.copies.held_until(end) as f64;
+                tally.made = self.copies.made;
+            }
+        }
+        (self.policy, tally)
+    }
+}
+
+/// Where copies pay in the next bin: where the user may be, if the session would move there.
+fn arrivals(
+    trace: &Trace,
+    step: &Step,
+    lives: usize,
+    sight: &Sight<'_>,
+    costs: &Costs,
+) -> Vec<usize> {
+    let comes = |zone: usize| {
+        let now_ms = &trace.between_ms[zone];
+        let stays = [now_ms.clone(), now_ms.clone()];
+        let outlook = Outlook { requests: step.requests, now_ms, ahead_ms: &stays };
+        move_to(lives, &outlook, costs, |_| true) == Some(zone)
+    };
+    let chances: Vec<f64> = sight
+        .next
+        .iter()
+        .enumerate()
+        .map(
+            |(zone, chance)| if *chance > costs.threshold() && comes(zone) { *chance } else { 0.0 },
+        )
+        .collect();
+    stage(&chances, lives, costs, usize::MAX)
+}
