@@ -15,6 +15,7 @@ pub mod demo;
 mod recorded;
 pub mod rest;
 mod sheet;
+mod svg;
 pub mod trouble;
 
 use args::{Cli, ConfigVerb, Verb};

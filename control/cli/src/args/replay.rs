@@ -32,6 +32,9 @@ pub struct ReplayArgs {
     /// For how many bins a copy is held without being asked for again
     #[arg(long, value_name = "BINS", default_value_t = 1)]
     pub ttl: u32,
+    /// Copies per user that the predictive policy of the verdict may hold
+    #[arg(long, value_name = "N", default_value_t = 2.0)]
+    pub copies: f64,
     /// Write all figures to a file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

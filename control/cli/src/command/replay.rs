@@ -3,21 +3,25 @@
 
 use std::collections::BTreeMap;
 
+use homing_plan::anticipate::Costs;
 use indicatif::ProgressBar;
 
 use crate::args::ReplayArgs;
 use crate::trouble::Trouble;
 
+mod checkins;
 mod copies;
 mod distance;
 mod figures;
+mod foresight;
+mod options;
+mod page;
 mod policy;
 mod report;
 mod taxis;
 mod trace;
 
 use figures::Figures;
-use homing_plan::anticipate::Costs;
 use policy::{Policy, Sight, Walk};
 use trace::Trace;
 
@@ -33,34 +37,53 @@ const KEEPS: [i64; 3] = [30, 60, 240];
 /// If the recording or a table cannot be read, an option makes no sense, or a report cannot be
 /// written.
 pub fn run(args: &ReplayArgs) -> Result<(), Trouble> {
-    let Some(dir) = &args.dir else {
-        return Err(Trouble::usage("there is nothing to replay", "give a folder or --log FILE"));
-    };
-    let trace = taxis::trace(dir, &args.terms)?;
-    let mut figures = replay(&trace, &policies(args, &GAINS), args)?;
-    let best = figures
-        .iter()
-        .filter_map(|(policy, figures)| match policy {
-            Policy::Reactive { gain_ms } => Some((*gain_ms, figures.mean_ms)),
-            _ => None,
-        })
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .map_or(0.0, |(gain_ms, _)| gain_ms);
-    let _ = (&mut figures, best);
-    report::show(&figures);
+    options::check(args)?;
+    let trace = trace_of(args)?;
+    if trace.steps.is_empty() || trace.zones.is_empty() {
+        return Err(Trouble::failure("the recording holds nothing to replay")
+            .remedy("record more: the first three quarters are only learned from"));
+    }
+    let figures = replay(&trace, &policies(args), args)?;
+    let report = report::of(&trace, figures, args);
+    anstream::println!("{}", report::table(&report));
+    for words in &report.verdict {
+        anstream::println!("{words}");
+    }
+    for words in report.terms.iter().chain(&report.notes) {
+        anstream::println!("note: {words}");
+    }
+    if let Some(file) = &args.json {
+        report::write(file, "--json", &report::json(&report)?)?;
+        anstream::println!("written to {}", file.display());
+    }
+    if let Some(file) = &args.html {
+        report::write(file, "--html", &page::draw(&report))?;
+        anstream::println!("drawn in {}", file.display());
+    }
     Ok(())
 }
 
-/// All policies of a replay.
-fn policies(args: &ReplayArgs, gains: &[f64]) -> Vec<Policy> {
-    let mut policies = vec![Policy::Static, Policy::Reactive { gain_ms: 0.0 }];
-    for gain_ms in gains.iter().copied() {
-        policies.push(Policy::Reactive { gain_ms });
+fn trace_of(args: &ReplayArgs) -> Result<Trace, Trouble> {
+    let Some(dir) = &args.dir else {
+        return Err(Trouble::usage("there is nothing to replay", "give a folder or --log FILE"));
+    };
+    if dir.join("tracks.csv.gz").exists() {
+        taxis::trace(dir, &args.terms)
+    } else if dir.join("stream.csv.gz").exists() {
+        checkins::trace(dir, &args.terms)
+    } else {
+        let text = format!("{} holds neither tracks.csv.gz nor stream.csv.gz", dir.display());
+        Err(Trouble::failure(text).remedy("give the folder of one recording, or --log FILE"))
     }
-    for gain_ms in gains.iter().copied() {
-        for minutes in KEEPS {
-            policies.push(Policy::KeepWarm { gain_ms, seconds: minutes * 60 });
-        }
+}
+
+/// All policies of a replay.
+fn policies(args: &ReplayArgs) -> Vec<Policy> {
+    let mut policies = vec![Policy::Static, Policy::Reactive { gain_ms: 0.0 }];
+    policies.extend(GAINS.map(|gain_ms| Policy::Reactive { gain_ms }));
+    for minutes in KEEPS {
+        let seconds = minutes * 60;
+        policies.extend(GAINS.map(|gain_ms| Policy::KeepWarm { gain_ms, seconds }));
     }
     for move_ms in &args.move_ms {
         for theta in &args.theta {
@@ -69,9 +92,7 @@ fn policies(args: &ReplayArgs, gains: &[f64]) -> Vec<Policy> {
             policies.push(Policy::Predictive { costs, ttl: i64::from(args.ttl) });
         }
     }
-    for gain_ms in gains.iter().copied() {
-        policies.push(Policy::Everywhere { gain_ms });
-    }
+    policies.extend(GAINS.map(|gain_ms| Policy::Everywhere { gain_ms }));
     policies
 }
 

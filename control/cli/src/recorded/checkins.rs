@@ -31,7 +31,7 @@ pub(crate) struct Checkin {
     pub(crate) seq: u32,
     pub(crate) venue: u32,
     pub(crate) zone: u32,
-    test: bool,
+    pub(crate) test: bool,
 }
 
 /// Check-ins of users.
