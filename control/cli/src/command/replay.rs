@@ -81,6 +81,8 @@ fn trace_of(args: &ReplayArgs) -> Result<Trace, Trouble> {
 fn policies(args: &ReplayArgs) -> Vec<Policy> {
     let mut policies = vec![Policy::Static, Policy::Reactive { gain_ms: 0.0 }];
     policies.extend(GAINS.map(|gain_ms| Policy::Reactive { gain_ms }));
+    let ttl = i64::from(args.ttl);
+    policies.extend(GAINS.map(|gain_ms| Policy::CopyFirst { gain_ms, ttl }));
     for minutes in KEEPS {
         let seconds = minutes * 60;
         policies.extend(GAINS.map(|gain_ms| Policy::KeepWarm { gain_ms, seconds }));
@@ -89,7 +91,7 @@ fn policies(args: &ReplayArgs) -> Vec<Policy> {
         for theta in &args.theta {
             let cold_ms = args.terms.cold_ms;
             let costs = Costs { cold_ms, move_ms: *move_ms, holding_ms: theta * cold_ms };
-            policies.push(Policy::Predictive { costs, ttl: i64::from(args.ttl) });
+            policies.push(Policy::Predictive { costs, ttl });
         }
     }
     policies.extend(GAINS.map(|gain_ms| Policy::Everywhere { gain_ms }));

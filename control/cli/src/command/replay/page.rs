@@ -63,6 +63,7 @@ fn kind(policy: &Policy) -> (&'static str, &'static str) {
     match policy {
         Policy::Static => ("static home", "#8a8f98"),
         Policy::Reactive { .. } => ("reactive", "#c4452d"),
+        Policy::CopyFirst { .. } => ("copy first", "#8f4fb8"),
         Policy::KeepWarm { .. } => ("keep warm", "#d9962b"),
         Policy::Predictive { .. } => ("predictive", BLUE),
         Policy::Everywhere { .. } => ("everywhere", "#3c9a5f"),

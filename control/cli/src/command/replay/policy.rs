@@ -13,7 +13,9 @@ pub(super) enum Policy {
     Static,
     /// In the nearest zone if it is nearer by this many ms; no copies.
     Reactive { gain_ms: f64 },
-    /// The same; the copy left behind is held for so many seconds.
+    /// As `Reactive`, a copy first: it is made when a move would pay, the move a bin later.
+    CopyFirst { gain_ms: f64, ttl: i64 },
+    /// As `Reactive`; the copy left behind is held for so many seconds.
     KeepWarm { gain_ms: f64, seconds: i64 },
     /// By forecast.
     Predictive { costs: Costs, ttl: i64 },
@@ -27,6 +29,7 @@ impl Policy {
             Self::Static => "static home".to_owned(),
             Self::Reactive { gain_ms: 0.0 } => "nearest".to_owned(),
             Self::Reactive { gain_ms } => format!("reactive, {gain_ms} ms"),
+            Self::CopyFirst { gain_ms, .. } => format!("copy first, {gain_ms} ms"),
             Self::KeepWarm { gain_ms, seconds } => {
                 format!("keep warm {} min, {gain_ms} ms", seconds / 60)
             }
@@ -34,6 +37,14 @@ impl Policy {
                 format!("predictive {:.3}, {} ms", costs.threshold(), costs.move_ms)
             }
             Self::Everywhere { gain_ms } => format!("everywhere, {gain_ms} ms"),
+        }
+    }
+
+    /// For how many bins a copy is held.
+    fn ttl(&self) -> i64 {
+        match self {
+            Self::Predictive { ttl, .. } | Self::CopyFirst { ttl, .. } => *ttl,
+            _ => 0,
         }
     }
 }
@@ -74,7 +85,7 @@ impl Walk {
         // A user whom nobody has seen before begins where it is nearest, at no cost.
         let Some(near) = nearest(sight.now_ms) else { return };
         let home = *self.homes[step.user].get_or_insert(near);
-        let to = self.target(&step, home, near, sight);
+        let to = self.target(&step, home, sight);
         let mut cold = false;
         if let Some(to) = to {
             cold = !self.is_warm(&step, to);
@@ -85,15 +96,12 @@ impl Walk {
             }
         }
         let lives = to.unwrap_or(home);
-        let mut staged = Vec::new();
-        if let Policy::Predictive { costs, ttl } = self.policy {
-            staged = arrivals(trace, &step, lives, sight, &costs);
-            for zone in &staged {
-                let until = step.second + trace.bin.map_or(step.lasts, |bin| bin * ttl);
-                match *zone == home {
-                    true => self.copies.keep(step.user, *zone, step.second, until),
-                    false => self.copies.hold(step.user, *zone, step.second, until),
-                }
+        let staged = self.staged(trace, &step, lives, sight);
+        for zone in &staged {
+            let until = step.second + trace.bin.map_or(step.lasts, |bin| bin * self.policy.ttl());
+            match *zone == home {
+                true => self.copies.keep(step.user, *zone, step.second, until),
+                false => self.copies.hold(step.user, *zone, step.second, until),
             }
         }
         let copies = match self.policy {
@@ -111,14 +119,24 @@ impl Walk {
             || self.copies.is_held(step.user, zone, step.second)
     }
 
-    fn target(&self, step: &Step, home: usize, near: usize, sight: &Sight<'_>) -> Option<usize> {
+    fn staged(&self, trace: &Trace, step: &Step, lives: usize, sight: &Sight<'_>) -> Vec<usize> {
+        match self.policy {
+            Policy::Predictive { costs, .. } => arrivals(trace, step, lives, sight, &costs),
+            Policy::CopyFirst { gain_ms, .. } => {
+                nearer(lives, sight.now_ms, gain_ms).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn target(&self, step: &Step, home: usize, sight: &Sight<'_>) -> Option<usize> {
         match self.policy {
             Policy::Static => None,
             Policy::Reactive { gain_ms }
             | Policy::KeepWarm { gain_ms, .. }
-            | Policy::Everywhere { gain_ms } => {
-                let gain = sight.now_ms[home] - sight.now_ms[near];
-                (near != home && gain > gain_ms).then_some(near)
+            | Policy::Everywhere { gain_ms } => nearer(home, sight.now_ms, gain_ms),
+            Policy::CopyFirst { gain_ms, .. } => {
+                nearer(home, sight.now_ms, gain_ms).filter(|zone| self.is_warm(step, *zone))
             }
             Policy::Predictive { costs, .. } => {
                 let outlook = Outlook {
@@ -149,6 +167,12 @@ impl Walk {
         }
         (self.policy, tally)
     }
+}
+
+/// The nearest zone, if it is nearer than the home by more than this.
+fn nearer(home: usize, now_ms: &[f64], gain_ms: f64) -> Option<usize> {
+    let near = nearest(now_ms)?;
+    (near != home && now_ms[home] - now_ms[near] > gain_ms).then_some(near)
 }
 
 /// Where copies pay in the next bin: where the user may be, if the session would move there.

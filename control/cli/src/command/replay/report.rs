@@ -109,6 +109,7 @@ fn is_shown(row: &Row, rows: &[Row], moves_max: u64) -> bool {
         Policy::KeepWarm { seconds, .. } => is_best(
             &|other| matches!(other, Policy::KeepWarm { seconds: other, .. } if *other == seconds),
         ),
+        Policy::CopyFirst { .. } => is_best(&|other| matches!(other, Policy::CopyFirst { .. })),
         Policy::Everywhere { .. } => is_best(&|other| matches!(other, Policy::Everywhere { .. })),
         Policy::Predictive { .. } => {
             let beats = |other: &Row| {

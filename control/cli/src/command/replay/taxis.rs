@@ -10,7 +10,7 @@ use crate::recorded::taxis::{BIN, read};
 use crate::trouble::Trouble;
 
 /// Bins ahead that are foretold; those between them lie in between.
-const AHEAD: [usize; 3] = [1, 3, 6];
+const AHEAD: [usize; 4] = [1, 3, 6, 12];
 
 pub(super) fn trace(folder: &Path, terms: &TermsArgs) -> Result<Trace, Trouble> {
     let taxis = read(folder)?;
