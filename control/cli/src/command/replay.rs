@@ -14,6 +14,7 @@ mod copies;
 mod distance;
 mod figures;
 mod foresight;
+mod log;
 mod options;
 mod page;
 mod policy;
@@ -64,6 +65,9 @@ pub fn run(args: &ReplayArgs) -> Result<(), Trouble> {
 }
 
 fn trace_of(args: &ReplayArgs) -> Result<Trace, Trouble> {
+    if let (Some(log), Some(zones)) = (&args.log, &args.zones) {
+        return log::trace(log, zones, args.places.as_deref(), &args.terms);
+    }
     let Some(dir) = &args.dir else {
         return Err(Trouble::usage("there is nothing to replay", "give a folder or --log FILE"));
     };

@@ -125,41 +125,16 @@ fn is_shown(row: &Row, rows: &[Row], moves_max: u64) -> bool {
     }
 }
 
-/// What the replay says, in words.
-pub(super) fn verdict(
-    rows: &[Row],
-    foresight: Foresight,
-    copies: f64,
-) -> (Vec<String>, Option<String>) {
+/// What the replay says, in words, with the predictive policy it is about.
+fn verdict(rows: &[Row], foresight: Foresight, copies: f64) -> (Vec<String>, Option<String>) {
     let Some(before) = reactive(rows).map(|row| &row.figures) else { return Default::default() };
-    let chosen = best(rows, |row| {
-        matches!(row.policy, Policy::Predictive { .. })
-            && row.figures.copies_per_user <= copies
-            && row.figures.moves <= before.moves
-    });
+    let fits = |row: &Row| {
+        matches!(row.policy, Policy::Predictive { .. }) && row.figures.copies_per_user <= copies
+    };
     let mut words = Vec::new();
-    match chosen.map(|row| &row.figures) {
-        Some(after) => {
-            words.push(format!(
-                "{} beside {}: mean latency {:.2} ms beside {:.2} ({:+.1} %), p95 {:.1} beside \
-                 {:.1}, cold arrivals {:.1} % beside {:.1} %, {:.2} moves per user-hour beside \
-                 {:.2}, {:.2} copies per user, {:.4} USD beside {:.4}.",
-                after.policy,
-                before.policy,
-                after.mean_ms,
-                before.mean_ms,
-                100.0 * (after.mean_ms / before.mean_ms - 1.0),
-                after.p95_ms,
-                before.p95_ms,
-                100.0 * after.cold_share,
-                100.0 * before.cold_share,
-                after.moves_per_user_hour,
-                before.moves_per_user_hour,
-                after.copies_per_user,
-                after.usd,
-                before.usd,
-            ));
-        }
+    let chosen = best(rows, |row| fits(row) && row.figures.moves <= before.moves);
+    match chosen {
+        Some(row) => words.push(beside(&row.figures, before)),
         None => words.push(format!(
             "No predictive policy holds {copies} copies per user or fewer and makes no more moves \
              than {}.",
@@ -170,9 +145,40 @@ pub(super) fn verdict(
         "With no more moves than that and everything known in advance, no policy can be below \
          {:.2} ms ({:+.1} %).",
         foresight.mean_ms,
-        100.0 * (foresight.mean_ms / before.mean_ms - 1.0)
+        change(foresight.mean_ms, before.mean_ms)
     ));
+    let free = best(rows, fits).map(|row| &row.figures);
+    if let Some(free) = free.filter(|free| free.moves > before.moves) {
+        words.push(format!("With as many moves as pay: {}", beside(free, before)));
+    }
     (words, chosen.map(|row| row.figures.policy.clone()))
+}
+
+fn beside(after: &Figures, before: &Figures) -> String {
+    format!(
+        "{} beside {}: mean latency {:.2} ms beside {:.2} ({:+.1} %), p99 {:.1} beside {:.1}, cold \
+         arrivals {:.1} % beside {:.1} %, {:.2} moves per user-hour beside {:.2}, {:.2} copies per \
+         user, {:.4} USD beside {:.4}.",
+        after.policy,
+        before.policy,
+        after.mean_ms,
+        before.mean_ms,
+        change(after.mean_ms, before.mean_ms),
+        after.p99_ms,
+        before.p99_ms,
+        100.0 * after.cold_share,
+        100.0 * before.cold_share,
+        after.moves_per_user_hour,
+        before.moves_per_user_hour,
+        after.copies_per_user,
+        after.usd,
+        before.usd,
+    )
+}
+
+/// Per cent more, or less.
+fn change(after: f64, before: f64) -> f64 {
+    100.0 * (after / before.max(1e-9) - 1.0)
 }
 
 /// The terms that the figures hold under.

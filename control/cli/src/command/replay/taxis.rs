@@ -9,8 +9,9 @@ use crate::args::TermsArgs;
 use crate::recorded::taxis::{BIN, read};
 use crate::trouble::Trouble;
 
-/// Bins ahead that are foretold; those between them lie in between.
-const AHEAD: [usize; 4] = [1, 3, 6, 12];
+/// Bins ahead that are foretold; those between them lie in between. A longer look costs time, and
+/// moves decided by expectations that far ahead are worse.
+const AHEAD: [usize; 2] = [1, 3];
 
 pub(super) fn trace(folder: &Path, terms: &TermsArgs) -> Result<Trace, Trouble> {
     let taxis = read(folder)?;
