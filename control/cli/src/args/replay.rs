@@ -47,7 +47,7 @@ pub struct ReplayArgs {
 }
 
 const THETAS: &str = "0.02,0.03,0.05,0.07,0.1,0.15,0.2,0.3";
-const MOVES: &str = "0,20,40,60,80,100,120";
+const MOVES: &str = "0,20,40,60,70,80,90,100,120";
 
 /// What is paid for what.
 #[derive(Debug, Args)]

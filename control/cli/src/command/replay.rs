@@ -11,6 +11,7 @@ use crate::trouble::Trouble;
 
 mod checkins;
 mod copies;
+mod decisions;
 mod distance;
 mod figures;
 mod foresight;
@@ -22,6 +23,7 @@ mod report;
 mod taxis;
 mod trace;
 
+use decisions::Decisions;
 use figures::Figures;
 use policy::{Policy, Sight, Walk};
 use trace::Trace;
@@ -109,20 +111,26 @@ fn replay(
     args: &ReplayArgs,
 ) -> Result<Vec<(Policy, Figures)>, Trouble> {
     let bar = ProgressBar::new(trace.steps.len() as u64);
-    let mut walks: Vec<Walk> =
-        policies.iter().map(|policy| Walk::new(*policy, trace, false)).collect();
+    let mut walks: Vec<Walk> = policies.iter().map(|policy| Walk::new(*policy, trace)).collect();
+    let mut decisions = args.decisions.as_deref().map(Decisions::create).transpose()?;
     for at in 0..trace.steps.len() {
         let ahead_ms = trace.ahead_ms(at);
         let next = trace.foretold.first().map_or(&[][..], |foretold| &foretold.chances[at]);
         let sight = Sight { now_ms: &trace.now_ms[at], ahead_ms: &ahead_ms, next };
         for walk in &mut walks {
-            walk.step(trace, at, &sight);
+            let decision = walk.step(trace, at, &sight);
+            if let (Some(decisions), Some(decision)) = (&mut decisions, decision) {
+                decisions.write(trace, at, &walk.policy, &decision)?;
+            }
         }
         if at % 512 == 0 {
             bar.set_position(at as u64);
         }
     }
     bar.finish_and_clear();
+    if let Some(decisions) = decisions {
+        decisions.finish()?;
+    }
     let finished = walks.into_iter().map(|walk| walk.finish(trace));
     Ok(finished
         .map(|(policy, tally)| (policy, tally.figures(policy.name(), &args.terms)))

@@ -13,8 +13,9 @@ use crate::trouble::Trouble;
 
 /// Seconds of a bin.
 const BIN: i64 = 300;
-/// How far from a zone clients are put whose place nobody knows, in degrees.
-const SURROUNDINGS: f64 = 0.5;
+/// How far from a zone clients are put whose place nobody knows if it is the only zone, in degrees;
+/// of several, half the way to the next.
+const SURROUNDINGS: f32 = 0.5;
 /// Zones, at most.
 const ZONES_MAX: usize = 1_000;
 
@@ -114,8 +115,11 @@ fn drawn(client: &str, zones: &[[f32; 2]]) -> [f32; 2] {
         .map(|bytes| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)))
         .collect();
     let zone = zones[(words[0] % zones.len() as u64) as usize];
-    let offset = |word: u64| (word as f64 / u64::MAX as f64 * 2.0 - 1.0) * SURROUNDINGS;
-    [zone[0] + offset(words[1]) as f32, zone[1] + offset(words[2]) as f32]
+    let way = |other: &[f32; 2]| (other[0] - zone[0]).hypot(other[1] - zone[1]);
+    let next = zones.iter().map(way).filter(|way| *way > 0.0).fold(f32::INFINITY, f32::min);
+    let reach = if next.is_finite() { next / 2.0 } else { SURROUNDINGS };
+    let offset = |word: u64| (word as f64 / u64::MAX as f64 * 2.0 - 1.0) as f32 * reach;
+    [zone[0] + offset(words[1]), zone[1] + offset(words[2])]
 }
 
 /// Names with their places, in the order of the file.

@@ -56,8 +56,14 @@ pub(super) struct Walk {
     homes: Vec<Option<usize>>,
     copies: Copies,
     tally: Tally,
-    /// What was decided, if it is to be written down: step, home, copies.
-    pub(super) decided: Option<Vec<(usize, usize, Vec<usize>)>>,
+}
+
+/// What a policy decided at a step.
+pub(super) struct Decision {
+    /// The zone that the session lives in from now on.
+    pub(super) lives: usize,
+    /// The zones that are to hold a copy.
+    pub(super) staged: Vec<usize>,
 }
 
 /// What a predictive policy knows at a step.
@@ -69,21 +75,21 @@ pub(super) struct Sight<'a> {
 }
 
 impl Walk {
-    pub(super) fn new(policy: Policy, trace: &Trace, writes: bool) -> Self {
+    pub(super) fn new(policy: Policy, trace: &Trace) -> Self {
         let zones = trace.zones.len();
         Self {
             policy,
             homes: trace.homes.clone(),
             copies: Copies::new(trace.homes.len(), zones),
             tally: Tally::default(),
-            decided: writes.then(Vec::new),
         }
     }
 
-    pub(super) fn step(&mut self, trace: &Trace, at: usize, sight: &Sight<'_>) {
+    /// Decides a step; `None` if there is no zone.
+    pub(super) fn step(&mut self, trace: &Trace, at: usize, sight: &Sight<'_>) -> Option<Decision> {
         let step = trace.steps[at];
         // A user whom nobody has seen before begins where it is nearest, at no cost.
-        let Some(near) = nearest(sight.now_ms) else { return };
+        let near = nearest(sight.now_ms)?;
         let home = *self.homes[step.user].get_or_insert(near);
         let to = self.target(&step, home, sight);
         let mut cold = false;
@@ -109,9 +115,7 @@ impl Walk {
             _ => self.copies.count(step.user, step.second),
         };
         self.tally.add(&step, sight.now_ms[lives], to.map(|_| cold), copies);
-        if let Some(decided) = &mut self.decided {
-            decided.push((at, lives, staged));
-        }
+        Some(Decision { lives, staged })
     }
 
     fn is_warm(&self, step: &Step, zone: usize) -> bool {

@@ -93,14 +93,15 @@ pub(super) fn rows(figures: Vec<(Policy, Figures)>) -> Vec<Row> {
     let row = |(policy, figures)| Row { policy, figures, shown: false };
     let mut rows: Vec<Row> = figures.into_iter().map(row).collect();
     let moves_max = reactive(&rows).map_or(0, |row| row.figures.moves);
-    let shown: Vec<bool> = rows.iter().map(|row| is_shown(row, &rows, moves_max)).collect();
+    let shown: Vec<bool> = (0..rows.len()).map(|at| is_shown(at, &rows, moves_max)).collect();
     for (row, shown) in rows.iter_mut().zip(shown) {
         row.shown = shown;
     }
     rows
 }
 
-fn is_shown(row: &Row, rows: &[Row], moves_max: u64) -> bool {
+fn is_shown(at: usize, rows: &[Row], moves_max: u64) -> bool {
+    let row = &rows[at];
     let is_best = |alike: &dyn Fn(&Policy) -> bool| {
         best(rows, |other| alike(&other.policy)).is_some_and(|best| best.policy == row.policy)
     };
@@ -112,15 +113,17 @@ fn is_shown(row: &Row, rows: &[Row], moves_max: u64) -> bool {
         Policy::CopyFirst { .. } => is_best(&|other| matches!(other, Policy::CopyFirst { .. })),
         Policy::Everywhere { .. } => is_best(&|other| matches!(other, Policy::Everywhere { .. })),
         Policy::Predictive { .. } => {
-            let beats = |other: &Row| {
+            // Of those that come to the same, the first.
+            let beats = |(place, other): (usize, &Row)| {
                 let (a, b) = (&other.figures, &row.figures);
+                let same = (a.mean_ms, a.copies_per_user) == (b.mean_ms, b.copies_per_user);
                 matches!(other.policy, Policy::Predictive { .. })
                     && a.moves <= moves_max
                     && a.mean_ms <= b.mean_ms
                     && a.copies_per_user <= b.copies_per_user
-                    && (a.mean_ms, a.copies_per_user) != (b.mean_ms, b.copies_per_user)
+                    && (!same || place < at)
             };
-            row.figures.moves <= moves_max && !rows.iter().any(beats)
+            row.figures.moves <= moves_max && !rows.iter().enumerate().any(beats)
         }
     }
 }
