@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use homing_plan::anticipate::Costs;
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::ReplayArgs;
 use crate::trouble::Trouble;
@@ -110,7 +110,7 @@ fn replay(
     policies: &[Policy],
     args: &ReplayArgs,
 ) -> Result<Vec<(Policy, Figures)>, Trouble> {
-    let bar = ProgressBar::new(trace.steps.len() as u64);
+    let bar = bar(trace.steps.len() as u64, "replay");
     let mut walks: Vec<Walk> = policies.iter().map(|policy| Walk::new(*policy, trace)).collect();
     let mut decisions = args.decisions.as_deref().map(Decisions::create).transpose()?;
     for at in 0..trace.steps.len() {
@@ -135,6 +135,17 @@ fn replay(
     Ok(finished
         .map(|(policy, tally)| (policy, tally.figures(policy.name(), &args.terms)))
         .collect())
+}
+
+/// A bar that says what is done; nothing where standard error is no terminal.
+fn bar(steps: u64, doing: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {elapsed}");
+    let bar = ProgressBar::new(steps).with_message(doing);
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 /// Users by index, with the index of each.

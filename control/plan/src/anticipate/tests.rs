@@ -83,7 +83,8 @@ proptest! {
         if let Some(to) = move_to(0, &outlook, &COSTS, |zone| warm[zone]) {
             // Moving and going back at once is one way on, so the gain covers no less than that.
             let arrival = COSTS.move_ms + if warm[to] { 0.0 } else { COSTS.cold_ms };
-            let most: f64 = ahead.iter().map(|row| row[0] - row[to]).filter(|gain| *gain > 0.0).sum();
+            let gains = ahead.iter().map(|row| row[0] - row[to]);
+            let most: f64 = gains.filter(|gain| *gain > 0.0).sum();
             prop_assert!(3.0 * (now[0] - now[to] + most) > arrival);
         }
     }

@@ -18,7 +18,13 @@ pub(super) fn trace(folder: &Path, terms: &TermsArgs) -> Result<Trace, Trouble> 
     let mut learned = Learned::new(users.len(), zones.len());
     let (mut steps, mut now_ms) = (Vec::new(), Vec::new());
     let mut told = Vec::new();
-    checkins.foretell(Asked::ZoneAfter, |_, ranked| told.push(chances(ranked, zones.len())))?;
+    let bar =
+        super::bar(all.iter().filter(|checkin| checkin.test).count() as u64, "learn, forecast");
+    checkins.foretell(Asked::ZoneAfter, |_, ranked| {
+        told.push(chances(ranked, zones.len()));
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
     // What was foretold of a check-in was so when the user's last was over: it belongs to that.
     let mut told = told.into_iter();
     let mut next: Vec<Vec<f64>> = Vec::new();

@@ -160,7 +160,7 @@ fn verdict(rows: &[Row], foresight: Foresight, copies: f64) -> (Vec<String>, Opt
 fn beside(after: &Figures, before: &Figures) -> String {
     format!(
         "{} beside {}: mean latency {:.2} ms beside {:.2} ({:+.1} %), p99 {:.1} beside {:.1}, cold \
-         arrivals {:.1} % beside {:.1} %, {:.2} moves per user-hour beside {:.2}, {:.2} copies per \
+         arrivals {:.1} % beside {:.1} %, {} moves per user-hour beside {}, {:.2} copies per \
          user, {:.4} USD beside {:.4}.",
         after.policy,
         before.policy,
@@ -171,8 +171,8 @@ fn beside(after: &Figures, before: &Figures) -> String {
         before.p99_ms,
         100.0 * after.cold_share,
         100.0 * before.cold_share,
-        after.moves_per_user_hour,
-        before.moves_per_user_hour,
+        rate(after.moves_per_user_hour),
+        rate(before.moves_per_user_hour),
         after.copies_per_user,
         after.usd,
         before.usd,
@@ -215,11 +215,16 @@ pub(super) fn cells(figures: &Figures) -> [String; 10] {
         format!("{:.1}", figures.p95_ms),
         format!("{:.1}", figures.p99_ms),
         cold,
-        format!("{:.2}", figures.moves_per_user_hour),
+        rate(figures.moves_per_user_hour),
         format!("{:.2}", figures.copies_per_user),
         format!("{:.3}", figures.moved_gb),
         format!("{:.4}", figures.usd),
     ]
+}
+
+/// Two decimals, or as many as show something.
+fn rate(rate: f64) -> String {
+    if rate > 0.0 && rate < 0.1 { format!("{rate:.4}") } else { format!("{rate:.2}") }
 }
 
 /// The rows that stand for their kinds.

@@ -31,20 +31,23 @@ pub(super) fn trace(folder: &Path, terms: &TermsArgs) -> Result<Trace, Trouble> 
             now_ms.push(row);
         }
     }
+    let bar = super::bar((AHEAD.len() * steps.len()) as u64, "learn, forecast");
     let foretold: Mutex<Vec<Result<Foretold, Trouble>>> = Mutex::default();
     std::thread::scope(|scope| {
         for bins in AHEAD {
-            let (taxis, foretold) = (&taxis, &foretold);
+            let (taxis, foretold, bar) = (&taxis, &foretold, &bar);
             scope.spawn(move || {
                 let mut rows = Vec::new();
                 let told = taxis.foretell(bins as i64 * BIN / 60, |_, ranked| {
                     rows.push(chances(ranked, taxis.zones.len()));
+                    bar.inc(1);
                 });
                 let told = told.map(|()| Foretold { bins, chances: rows });
                 foretold.lock().unwrap_or_else(|broken| broken.into_inner()).push(told);
             });
         }
     });
+    bar.finish_and_clear();
     let foretold = foretold.into_inner().unwrap_or_else(|broken| broken.into_inner());
     let mut foretold = foretold.into_iter().collect::<Result<Vec<_>, _>>()?;
     foretold.sort_by_key(|foretold| foretold.bins);
