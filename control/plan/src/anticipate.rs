@@ -14,14 +14,18 @@ pub struct Costs {
     pub move_ms: f64,
     /// The price of holding one copy for one bin.
     pub holding_ms: f64,
+    /// The price of making one, beyond that: sending all of the state.
+    pub copying_ms: f64,
 }
 
 impl Costs {
-    /// The chance of an arrival from which a copy pays (newsvendor: the price of holding it over
-    /// what it saves). Above 1, and never reached, if an arrival without a copy costs nothing.
+    /// The chance of an arrival from which a copy pays (newsvendor: its price over what it
+    /// saves); one that `is_held` already need not be made. Never reached if an arrival without a
+    /// copy costs nothing.
     #[must_use]
-    pub fn threshold(&self) -> f64 {
-        if self.cold_ms > 0.0 { self.holding_ms.max(0.0) / self.cold_ms } else { f64::INFINITY }
+    pub fn threshold(&self, is_held: bool) -> f64 {
+        let price = self.holding_ms + if is_held { 0.0 } else { self.copying_ms };
+        if self.cold_ms > 0.0 { price.max(0.0) / self.cold_ms } else { f64::INFINITY }
     }
 }
 
@@ -67,9 +71,15 @@ pub fn expected_ms(
 /// A zone where the session would not move even if its user came near, by `outlook.now_ms` of the
 /// user there, is for the caller to leave out of `chances`. The home holds the state already.
 #[must_use]
-pub fn stage(chances: &[f64], home: usize, costs: &Costs, most: usize) -> Vec<usize> {
-    let threshold = costs.threshold();
-    let pays = |(zone, chance): &(usize, f64)| *zone != home && *chance > threshold;
+pub fn stage(
+    chances: &[f64],
+    home: usize,
+    costs: &Costs,
+    is_held: impl Fn(usize) -> bool,
+    most: usize,
+) -> Vec<usize> {
+    let pays =
+        |(zone, chance): &(usize, f64)| *zone != home && *chance > costs.threshold(is_held(*zone));
     let mut zones: Vec<(usize, f64)> = chances.iter().copied().enumerate().filter(pays).collect();
     zones.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     zones.truncate(most);

@@ -26,6 +26,9 @@ pub struct ReplayArgs {
     /// Chances of arrival from which to hold a copy; each is a point of the predictive policy
     #[arg(long, value_name = "P", value_delimiter = ',', default_value = THETAS)]
     pub theta: Vec<f64>,
+    /// The share of --theta from which a copy that is there is kept: nothing is sent for it
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    pub keep: f64,
     /// Prices of a warm move, in ms of latency summed over requests; each with each --theta
     #[arg(long, value_name = "MS", value_delimiter = ',', default_value = MOVES)]
     pub move_ms: Vec<f64>,

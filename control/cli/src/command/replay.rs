@@ -96,7 +96,9 @@ fn policies(args: &ReplayArgs) -> Vec<Policy> {
     for move_ms in &args.move_ms {
         for theta in &args.theta {
             let cold_ms = args.terms.cold_ms;
-            let costs = Costs { cold_ms, move_ms: *move_ms, holding_ms: theta * cold_ms };
+            let (price, holding_ms) = (theta * cold_ms, theta * args.keep * cold_ms);
+            let copying_ms = price - holding_ms;
+            let costs = Costs { cold_ms, move_ms: *move_ms, holding_ms, copying_ms };
             policies.push(Policy::Predictive { costs, ttl });
         }
     }

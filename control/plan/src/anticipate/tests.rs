@@ -4,10 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const COSTS: Costs = Costs { cold_ms: 120.0, move_ms: 20.0, holding_ms: 12.0 };
+const COSTS: Costs = Costs { cold_ms: 120.0, move_ms: 20.0, holding_ms: 12.0, copying_ms: 0.0 };
 /// A user at zone 0 or 1, and the latency from both zones.
 const AT_0: [f64; 2] = [4.0, 14.0];
 const AT_1: [f64; 2] = [14.0, 4.0];
+
+fn none(_: usize) -> bool {
+    false
+}
 
 fn decide(now: [f64; 2], ahead: &[[f64; 2]], warm: bool) -> Option<usize> {
     let ahead: Vec<Vec<f64>> = ahead.iter().map(|row| row.to_vec()).collect();
@@ -17,15 +21,24 @@ fn decide(now: [f64; 2], ahead: &[[f64; 2]], warm: bool) -> Option<usize> {
 
 #[test]
 fn a_copy_is_staged_from_the_price_of_holding_it_on() {
-    assert!((COSTS.threshold() - 0.1).abs() < 1e-12);
+    assert!((COSTS.threshold(false) - 0.1).abs() < 1e-12);
     let chances = [0.5, 0.09, 0.11, 0.3];
-    assert_eq!(stage(&chances, 0, &COSTS, 9), [3, 2], "not home, not below a tenth");
-    assert_eq!(stage(&chances, 3, &COSTS, 1), [0], "the likeliest of all that pay");
+    assert_eq!(stage(&chances, 0, &COSTS, none, 9), [3, 2], "not home, not below a tenth");
+    assert_eq!(stage(&chances, 3, &COSTS, none, 1), [0], "the likeliest of all that pay");
     let dear = Costs { holding_ms: 119.0, ..COSTS };
-    assert_eq!(stage(&chances, 1, &dear, 9), [0_usize; 0]);
+    assert_eq!(stage(&chances, 1, &dear, none, 9), [0_usize; 0]);
     let free = Costs { cold_ms: 0.0, ..COSTS };
-    assert_eq!(stage(&chances, 1, &free, 9), [0_usize; 0], "nothing is saved by a copy");
-    assert_eq!(stage(&[f64::NAN, 0.2], 7, &COSTS, 9), [1]);
+    assert_eq!(stage(&chances, 1, &free, none, 9), [0_usize; 0], "nothing is saved by a copy");
+    assert_eq!(stage(&[f64::NAN, 0.2], 7, &COSTS, none, 9), [1]);
+}
+
+#[test]
+fn a_copy_that_is_there_is_kept_for_less() {
+    let costs = Costs { copying_ms: 24.0, ..COSTS };
+    let chances = [0.4, 0.2, 0.2, 0.05];
+    assert_eq!(stage(&chances, 0, &costs, none, 9), [0_usize; 0], "0.2 is below 36 of 120");
+    assert_eq!(stage(&chances, 0, &costs, |zone| zone == 2, 9), [2]);
+    assert_eq!(stage(&chances, 0, &costs, |_| true, 9), [1, 2], "0.05 is below 12 of 120");
 }
 
 #[test]
@@ -95,7 +108,7 @@ proptest! {
         low in 0.0..60.0_f64,
         more in 0.0..60.0_f64,
     ) {
-        let at = |holding_ms| stage(&chances, 0, &Costs { holding_ms, ..COSTS }, 6);
+        let at = |holding_ms| stage(&chances, 0, &Costs { holding_ms, ..COSTS }, none, 6);
         let (cheap, dear) = (at(low), at(low + more));
         prop_assert!(cheap.starts_with(&dear));
     }

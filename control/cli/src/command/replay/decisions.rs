@@ -48,7 +48,7 @@ impl Decisions {
             "{},{},{:.4},{},{},{}",
             step.second,
             trace.users[step.user],
-            costs.threshold(),
+            costs.threshold(false),
             costs.move_ms,
             trace.zones[decision.lives],
             copies.join(" ")

@@ -21,6 +21,7 @@ pub(super) fn check(args: &ReplayArgs) -> Result<(), Trouble> {
         ("--delta-kib", terms.delta_kib, 1e9),
         ("--usd-per-gb", terms.usd_per_gb, 1e6),
         ("--usd-per-copy-hour", terms.usd_per_copy_hour, 1e6),
+        ("--keep", args.keep, 1.0),
         ("--copies", args.copies, 1e6),
         ("--ttl", f64::from(args.ttl), 10_000.0),
     ] {

@@ -34,7 +34,7 @@ impl Policy {
                 format!("keep warm {} min, {gain_ms} ms", seconds / 60)
             }
             Self::Predictive { costs, .. } => {
-                format!("predictive {:.3}, {} ms", costs.threshold(), costs.move_ms)
+                format!("predictive {:.3}, {} ms", costs.threshold(false), costs.move_ms)
             }
             Self::Everywhere { gain_ms } => format!("everywhere, {gain_ms} ms"),
         }
@@ -102,7 +102,7 @@ impl Walk {
             }
         }
         let lives = to.unwrap_or(home);
-        let staged = self.staged(trace, &step, lives, sight);
+        let staged = self.staged(trace, &step, (home, lives), sight);
         for zone in &staged {
             let until = step.second + trace.bin.map_or(step.lasts, |bin| bin * self.policy.ttl());
             match *zone == home {
@@ -123,9 +123,20 @@ impl Walk {
             || self.copies.is_held(step.user, zone, step.second)
     }
 
-    fn staged(&self, trace: &Trace, step: &Step, lives: usize, sight: &Sight<'_>) -> Vec<usize> {
+    fn staged(
+        &self,
+        trace: &Trace,
+        step: &Step,
+        (left, lives): (usize, usize),
+        sight: &Sight<'_>,
+    ) -> Vec<usize> {
         match self.policy {
-            Policy::Predictive { costs, .. } => arrivals(trace, step, lives, sight, &costs),
+            Policy::Predictive { costs, .. } => {
+                let chances = arrivals(trace, step, lives, sight, &costs);
+                // The zone just left holds the state as well.
+                let is_held = |zone| zone == left || self.is_warm(step, zone);
+                stage(&chances, lives, &costs, is_held, usize::MAX)
+            }
             Policy::CopyFirst { gain_ms, .. } => {
                 nearer(lives, sight.now_ms, gain_ms).into_iter().collect()
             }
@@ -179,27 +190,23 @@ fn nearer(home: usize, now_ms: &[f64], gain_ms: f64) -> Option<usize> {
     (near != home && now_ms[home] - now_ms[near] > gain_ms).then_some(near)
 }
 
-/// Where copies pay in the next bin: where the user may be, if the session would move there.
+/// The chances of zones in the next bin, of those where the session would move.
 fn arrivals(
     trace: &Trace,
     step: &Step,
     lives: usize,
     sight: &Sight<'_>,
     costs: &Costs,
-) -> Vec<usize> {
+) -> Vec<f64> {
     let comes = |zone: usize| {
         let now_ms = &trace.between_ms[zone];
         let stays = [now_ms.clone(), now_ms.clone()];
         let outlook = Outlook { requests: step.requests, now_ms, ahead_ms: &stays };
         move_to(lives, &outlook, costs, |_| true) == Some(zone)
     };
-    let chances: Vec<f64> = sight
-        .next
-        .iter()
-        .enumerate()
-        .map(
-            |(zone, chance)| if *chance > costs.threshold() && comes(zone) { *chance } else { 0.0 },
-        )
-        .collect();
-    stage(&chances, lives, costs, usize::MAX)
+    let least = costs.threshold(true);
+    let chance = |(zone, chance): (usize, &f64)| {
+        if *chance > least && comes(zone) { *chance } else { 0.0 }
+    };
+    sight.next.iter().enumerate().map(chance).collect()
 }
