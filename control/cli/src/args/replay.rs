@@ -56,7 +56,7 @@ const MOVES: &str = "0,20,40,60,70,80,90,100,120";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Terms")]
 pub struct TermsArgs {
-    /// Round trips between zones instead of distances: src,dst,ms
+    /// Round trips between zones instead of distances: src,dst,ms (or avg_ms)
     #[arg(long, value_name = "FILE.csv", conflicts_with = "ms_per_km")]
     pub rtt: Option<PathBuf>,
     /// A request's latency from a zone next door

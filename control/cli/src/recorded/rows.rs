@@ -46,6 +46,12 @@ impl Recording {
         }
     }
 
+    /// Whether the header names this column.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        let header = self.text.lines().next().unwrap_or_default();
+        header.trim().split(',').any(|name| name == column)
+    }
+
     /// All lines, as they are.
     pub(crate) fn lines<T>(
         &self,

@@ -62,9 +62,13 @@ pub(crate) fn read(folder: &Path) -> Result<Taxis, Trouble> {
 }
 
 fn fix(row: &Row<'_>, zones: &[[f32; 2]]) -> Result<Fix, String> {
+    let second = i64::from(row.named(1)?);
+    if second % BIN != 0 {
+        return Err(format!("t: {second} does not begin a bin of {BIN} s: it is no multiple"));
+    }
     Ok(Fix {
         taxi: row.named(0)?,
-        second: i64::from(row.named(1)?),
+        second,
         place: row.place(2)?,
         occupied: row.text(4) == "1",
         zone: row.known(5, zones)?,

@@ -112,6 +112,7 @@ fn input_that_makes_no_sense_is_told_by_file_line_value_and_remedy() {
             "tracks.csv.gz:1: there is no column `zone`",
         ),
         (format!("{head}0,600,37,-122,0,0\n0,300,37,-122,0,0\n"), "tracks.csv.gz:3: t: 300 does"),
+        (format!("{head}0,601,37,-122,0,0\n"), "tracks.csv.gz:2: t: 601 does not begin a bin"),
         (format!("{head}0,600,37,-122,0,7\n"), "tracks.csv.gz:2: zone: there is no 7"),
         (format!("{head}0,600,NaN,-122,0,0\n"), "tracks.csv.gz:2: lat: `NaN` is not a number"),
         (format!("{head}0,600,97,-122,0,0\n"), "tracks.csv.gz:2: lat: 97 is not within"),

@@ -63,10 +63,11 @@ fn matrix(file: &Path, names: &[String], base_ms: f64) -> Result<Vec<Vec<f64>>, 
     let recording = Recording::file(file.to_owned(), "give --rtt a file with src,dst,ms")?;
     let mut rows = vec![vec![f64::NAN; names.len()]; names.len()];
     let place = |name: &str| names.iter().position(|known| known == name);
-    let pairs = recording.rows(&["src", "dst", "ms"], |row| {
+    let column = if recording.has("avg_ms") { "avg_ms" } else { "ms" };
+    let pairs = recording.rows(&["src", "dst", column], |row| {
         let ms = row.number(2)?;
         if ms < 0.0 {
-            return Err(format!("ms: {ms} is below 0"));
+            return Err(format!("{column}: {ms} is below 0"));
         }
         Ok((place(row.text(0)), place(row.text(1)), ms))
     })?;
