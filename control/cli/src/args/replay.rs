@@ -32,7 +32,8 @@ pub struct ReplayArgs {
     /// Prices of a warm move, in ms of latency summed over requests; each with each --theta
     #[arg(long, value_name = "MS", value_delimiter = ',', default_value = MOVES)]
     pub move_ms: Vec<f64>,
-    /// For how many bins a copy is held without being asked for again
+    /// For how many bins a copy is held without being asked for again; from a check-in to the next
+    /// it always is
     #[arg(long, value_name = "BINS", default_value_t = 1)]
     pub ttl: u32,
     /// Copies per user that the predictive policy of the verdict may hold

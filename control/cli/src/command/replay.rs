@@ -34,6 +34,11 @@ const GAINS: [f64; 5] = [1.0, 2.0, 5.0, 10.0, 20.0];
 /// For how many minutes a copy left behind is held.
 const KEEPS: [i64; 3] = [30, 60, 240];
 
+/// Zones of a replay, at most.
+const ZONES_MAX: usize = 256;
+/// Rows of a recording times zones, at most: a latency and some chances are held for each.
+const CELLS_MAX: usize = 100_000_000;
+
 /// Replays a recording and reports.
 ///
 /// # Errors
@@ -99,7 +104,7 @@ fn policies(args: &ReplayArgs) -> Vec<Policy> {
             let (price, holding_ms) = (theta * cold_ms, theta * args.keep * cold_ms);
             let copying_ms = price - holding_ms;
             let costs = Costs { cold_ms, move_ms: *move_ms, holding_ms, copying_ms };
-            policies.push(Policy::Predictive { costs, ttl });
+            policies.push(Policy::Predictive { theta: *theta, costs, ttl });
         }
     }
     policies.extend(GAINS.map(|gain_ms| Policy::Everywhere { gain_ms }));
@@ -137,6 +142,19 @@ fn replay(
     Ok(finished
         .map(|(policy, tally)| (policy, tally.figures(policy.name(), &args.terms)))
         .collect())
+}
+
+/// Refuses a recording that would not fit into memory.
+fn fits(rows: usize, zones: usize) -> Result<(), Trouble> {
+    if zones > ZONES_MAX {
+        let text = format!("{zones} zones, counting from 0: more than the {ZONES_MAX} taken");
+        return Err(Trouble::failure(text).remedy("number the zones from 0 on without gaps"));
+    }
+    if rows.saturating_mul(zones) > CELLS_MAX {
+        let text = format!("{rows} rows over {zones} zones are too many to hold in memory");
+        return Err(Trouble::failure(text).remedy("replay fewer users, or a shorter time"));
+    }
+    Ok(())
 }
 
 /// A bar that says what is done; nothing where standard error is no terminal.

@@ -124,6 +124,13 @@ fn input_that_makes_no_sense_is_told_by_file_line_value_and_remedy() {
         assert_eq!(ran.code, 1, "{told}: {}", ran.out);
         assert!(ran.err.contains(told) && ran.err.contains("remedy: "), "{told}: {}", ran.err);
     }
+    record(dir.path(), &format!("{head}0,600,37,-122,0,999\n"));
+    std::fs::write(dir.path().join("zones.csv"), "zone,lat,lon\n999,37,-122\n").unwrap();
+    let ran = replay(dir.path(), &[]);
+    assert!(ran.err.contains("1000 zones, counting from 0: more than the 256"), "{}", ran.err);
+    std::fs::write(dir.path().join("zones.csv"), "zone,lat,lon\n0,x,-122\n").unwrap();
+    let ran = replay(dir.path(), &[]);
+    assert!(ran.err.contains("zones.csv:2: lat: `x` is not a number"), "{}", ran.err);
     let ran = replay(&dir.path().join("nowhere"), &[]);
     assert!(ran.err.contains("neither tracks.csv.gz nor stream.csv.gz"), "{}", ran.err);
     for option in [["--theta", "NaN"], ["--cold-ms", "-1"], ["--ttl", "0"], ["--theta", "1.5"]] {
@@ -173,7 +180,7 @@ fn checkins_are_awaited_from_one_to_the_next() {
     let ran = replay(dir, &["--json", &json.display().to_string()]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let report: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
-    let free = "predictive 0.050, 0 ms";
+    let free = "predictive 0.05, 0 ms";
     let after = row(&report, &Value::from(free));
     // The first of a user's replayed check-ins was not awaited: nothing is staged before it.
     assert!(after["mean_ms"].as_f64().unwrap() < 4.3, "{after}");
@@ -207,6 +214,7 @@ fn a_log_says_which_places_are_made_up() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("MADE UP: 2 of 2 clients"), "{}", ran.out);
     assert!(ran.out.contains("1 line(s) could not be read"), "{}", ran.out);
+    assert!(ran.out.contains("there was nothing to foresee"), "{}", ran.out);
     let places = file("places.csv", "client,lat,lon\na.example,37,-122\nb.example,37.1,-122\n");
     let ran = homing(&["replay", "--log", &log, "--zones", &zones, "--places", &places]);
     assert!(!ran.out.contains("MADE UP") && ran.out.contains("4.00"), "{}", ran.out);

@@ -11,6 +11,7 @@ use crate::trouble::Trouble;
 
 pub(super) fn trace(folder: &Path, terms: &TermsArgs) -> Result<Trace, Trouble> {
     let checkins = read(folder)?;
+    super::fits(checkins.checkins.len(), checkins.zones.len())?;
     let zones: Vec<String> = (0..checkins.zones.len()).map(|zone| zone.to_string()).collect();
     let distance = Distance::of(terms, &checkins.zones, &zones)?;
     let all = &checkins.checkins;

@@ -39,16 +39,15 @@ impl Decisions {
         policy: &Policy,
         decision: &Decision,
     ) -> Result<(), Trouble> {
-        let Policy::Predictive { costs, .. } = policy else { return Ok(()) };
+        let Policy::Predictive { theta, costs, .. } = policy else { return Ok(()) };
         let step = trace.steps[at];
         let copies: Vec<&str> =
             decision.staged.iter().map(|zone| trace.zones[*zone].as_str()).collect();
         let written = writeln!(
             self.file,
-            "{},{},{:.4},{},{},{}",
+            "{},{},{theta},{},{},{}",
             step.second,
             trace.users[step.user],
-            costs.threshold(false),
             costs.move_ms,
             trace.zones[decision.lives],
             copies.join(" ")

@@ -40,10 +40,13 @@ impl Distance {
             Self::Kilometres { zones, base_ms, per_km_ms } => zones
                 .iter()
                 .map(|zone| base_ms + per_km_ms * f64::from(kilometres(place, *zone)))
+                // A number that names no zone is infinitely far.
+                .map(|ms| if ms.is_finite() { ms } else { f64::INFINITY })
                 .collect(),
             Self::Measured { zones, rows } => {
                 let way = |zone: &usize| kilometres(place, zones[*zone]);
-                let near = (0..zones.len()).min_by(|a, b| way(a).total_cmp(&way(b)));
+                let known = (0..zones.len()).filter(|zone| zones[*zone][0].is_finite());
+                let near = known.min_by(|a, b| way(a).total_cmp(&way(b)));
                 near.map_or(Vec::new(), |near| rows[near].clone())
             }
         }

@@ -16,8 +16,6 @@ const BIN: i64 = 300;
 /// How far from a zone clients are put whose place nobody knows if it is the only zone, in degrees;
 /// of several, half the way to the next.
 const SURROUNDINGS: f32 = 0.5;
-/// Zones, at most.
-const ZONES_MAX: usize = 1_000;
 
 pub(super) fn trace(
     file: &Path,
@@ -26,9 +24,9 @@ pub(super) fn trace(
     terms: &TermsArgs,
 ) -> Result<Trace, Trouble> {
     let (names, sites) = named_places(zones, "zone", "give --zones a file with zone,lat,lon")?;
-    if names.is_empty() || names.len() > ZONES_MAX {
-        let text = format!("{}: {} zones", zones.display(), names.len());
-        return Err(Trouble::failure(text).remedy(format!("give 1 to {ZONES_MAX} zones")));
+    if names.is_empty() {
+        let text = format!("{}: no zones", zones.display());
+        return Err(Trouble::failure(text).remedy("add a line zone,lat,lon for each zone"));
     }
     let distance = Distance::of(terms, &sites, &names)?;
     let known: BTreeMap<String, [f32; 2]> = match places {
@@ -40,6 +38,7 @@ pub(super) fn trace(
         None => BTreeMap::new(),
     };
     let log = Log::open(file)?;
+    super::fits(log.visits.len(), names.len())?;
     let place =
         |client: &String| known.get(client).copied().unwrap_or_else(|| drawn(client, &sites));
     let rows: Vec<Vec<f64>> = log.names.iter().map(|name| distance.from(place(name))).collect();

@@ -17,8 +17,8 @@ pub(super) enum Policy {
     CopyFirst { gain_ms: f64, ttl: i64 },
     /// As `Reactive`; the copy left behind is held for so many seconds.
     KeepWarm { gain_ms: f64, seconds: i64 },
-    /// By forecast.
-    Predictive { costs: Costs, ttl: i64 },
+    /// By forecast; `theta` is the chance from which a copy is made.
+    Predictive { theta: f64, costs: Costs, ttl: i64 },
     /// As `Reactive` with a copy in every zone at any time.
     Everywhere { gain_ms: f64 },
 }
@@ -33,8 +33,8 @@ impl Policy {
             Self::KeepWarm { gain_ms, seconds } => {
                 format!("keep warm {} min, {gain_ms} ms", seconds / 60)
             }
-            Self::Predictive { costs, .. } => {
-                format!("predictive {:.3}, {} ms", costs.threshold(false), costs.move_ms)
+            Self::Predictive { theta, costs, .. } => {
+                format!("predictive {theta}, {} ms", costs.move_ms)
             }
             Self::Everywhere { gain_ms } => format!("everywhere, {gain_ms} ms"),
         }

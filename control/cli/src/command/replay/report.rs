@@ -131,6 +131,11 @@ fn is_shown(at: usize, rows: &[Row], moves_max: u64) -> bool {
 /// What the replay says, in words, with the predictive policy it is about.
 fn verdict(rows: &[Row], foresight: Foresight, copies: f64) -> (Vec<String>, Option<String>) {
     let Some(before) = reactive(rows).map(|row| &row.figures) else { return Default::default() };
+    if before.moves == 0 {
+        let text = "No user ever came nearer to another zone: there was nothing to foresee, and no \
+                    policy saves anything.";
+        return (vec![text.to_owned()], None);
+    }
     let fits = |row: &Row| {
         matches!(row.policy, Policy::Predictive { .. }) && row.figures.copies_per_user <= copies
     };
@@ -193,7 +198,10 @@ pub(super) fn terms(args: &ReplayArgs) -> Vec<String> {
     };
     vec![
         format!("latency: {way}; a cold arrival adds {} ms to one request", terms.cold_ms),
-        format!("requests in a bin: {}", terms.requests_per_bin),
+        match &args.log {
+            Some(_) => "requests in a bin: as the log has them".to_owned(),
+            None => format!("requests in a bin: {}", terms.requests_per_bin),
+        },
         format!(
             "state {} KiB, and {} KiB a bin to keep a copy up to date; {} USD a GB, {} USD a copy \
              and hour",

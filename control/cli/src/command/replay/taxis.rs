@@ -15,6 +15,7 @@ const AHEAD: [usize; 2] = [1, 3];
 
 pub(super) fn trace(folder: &Path, terms: &TermsArgs) -> Result<Trace, Trouble> {
     let taxis = read(folder)?;
+    super::fits(taxis.fixes.len(), taxis.zones.len())?;
     let zones: Vec<String> = (0..taxis.zones.len()).map(|zone| zone.to_string()).collect();
     let distance = Distance::of(terms, &taxis.zones, &zones)?;
     let (users, index) = super::indexed(taxis.fixes.iter().map(|fix| fix.taxi));
