@@ -200,6 +200,7 @@ fn arrivals(
 ) -> Vec<f64> {
     let comes = |zone: usize| {
         let now_ms = &trace.between_ms[zone];
+        // Who arrives is taken to stay for two bins more.
         let stays = [now_ms.clone(), now_ms.clone()];
         let outlook = Outlook { requests: step.requests, now_ms, ahead_ms: &stays };
         move_to(lives, &outlook, costs, |_| true) == Some(zone)
