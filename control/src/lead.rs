@@ -3,7 +3,7 @@
 //! transaction, and only then answers, publishes and sends.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, mpsc as std_mpsc},
     time::Instant,
 };
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock,
-    journal::{Entry, HistoryRow, IdempotencyRow, JournalFault, Recovered, Release},
+    journal::{Entry, HeirRow, HistoryRow, IdempotencyRow, JournalFault, Recovered, Release},
     profiles::Profiles,
     shared::Shared,
 };
@@ -26,8 +26,10 @@ use crate::{
 mod documents;
 mod gates;
 mod handoffs;
+mod heirs;
 mod moves;
 mod records;
+mod releases;
 mod rounds;
 mod why;
 
@@ -171,6 +173,7 @@ pub struct Lead {
     gates: gates::GateBook,
     handoffs: BTreeMap<SessionKey, handoffs::Held>,
     releases: BTreeMap<SessionKey, Release>,
+    heirs: HashMap<SessionKey, HeirRow>,
     ended: BTreeMap<DirectiveId, (u64, HistoryRow)>,
     /// Idempotency keys of this life; older ones are in the journal.
     keys: BTreeMap<String, IdempotencyRow>,
@@ -234,6 +237,7 @@ impl Lead {
             leaving: true,
             handoffs,
             releases: recovered.releases.into_iter().collect(),
+            heirs: recovered.heirs.into_iter().collect(),
             ended: BTreeMap::new(),
             keys: BTreeMap::new(),
             next_directive: recovered.next_directive,
