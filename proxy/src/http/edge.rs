@@ -28,6 +28,7 @@ use crate::{clock::Clock, endpoints::Call, listen::tcp::ConnectionFacts};
 
 mod calls;
 mod parts;
+mod replicated;
 mod rules;
 
 pub use parts::EdgeParts;
@@ -405,6 +406,7 @@ impl ProxyHttp for Edge {
             let failure = exchange.fail(Failure::OwnershipLost);
             return Err(Error::new_in(ErrorType::HTTPStatus(failure.status())));
         }
+        self.replicated(client, exchange, head.status.as_u16()).await?;
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
         if let Some(ahead) = &exchange.ahead {

@@ -274,6 +274,30 @@ impl StateStore for HookStore {
         self.call(site, key, call).await.map(drop)
     }
 
+    async fn keep(&self, site: &Site, key: SessionKey, copy: &StateCopy) -> Result<(), StateFault> {
+        let query = format!("?replica=true&version={}&kind={}", copy.version, copy.kind.name());
+        let body = copy.bytes.clone();
+        let call = Call { hook: Hook::Import, method: Method::PUT, query: &query, body };
+        self.call(site, key, call).await.map(drop)
+    }
+
+    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
+        let query = format!("?epoch={epoch}&replica=true");
+        let call =
+            Call { hook: Hook::Fence, method: Method::POST, query: &query, body: Bytes::new() };
+        self.call(site, key, call).await.map(drop)
+    }
+
+    async fn forsake(&self, site: &Site, key: SessionKey) -> Result<(), StateFault> {
+        let call = Call {
+            hook: Hook::Release,
+            method: Method::POST,
+            query: "?replica=true",
+            body: Bytes::new(),
+        };
+        self.call(site, key, call).await.map(drop)
+    }
+
     async fn release(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
         let query = format!("?epoch={epoch}");
         let call =

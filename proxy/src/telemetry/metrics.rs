@@ -22,6 +22,7 @@ use super::{
     edge::EdgeCounts,
     prewarm::PrewarmCounts,
     recorder::{Recorder, StatusClass},
+    replicas::ReplicaCounts,
 };
 use crate::{listen::ConnectionCounts, live::LiveTable};
 
@@ -84,6 +85,8 @@ pub struct Metrics {
     pub cache_misses: Counter,
     /// What was fetched ahead of sessions.
     pub prewarm: Arc<PrewarmCounts>,
+    /// What replicas of sessions come to.
+    pub replicas: Arc<ReplicaCounts>,
     /// Connections of other nodes that were refused for their certificate, name or protocol.
     pub links_refused: Counter,
     /// Pauses of completed handoffs.
@@ -187,6 +190,7 @@ impl Exposition {
             registry.register(name, help, counter.clone());
         }
         metrics.prewarm.show(&mut registry);
+        metrics.replicas.show(&mut registry);
         let pause = "Time from freeze to thaw of completed handoffs";
         registry.register_with_unit(
             "handoff_pause",

@@ -158,6 +158,20 @@ return 1",
     )
 });
 
+/// KEYS: manifest. Drops it and what it names.
+pub(super) static FORSAKE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local prefix = redis.call('HGET', KEYS[1], 'prefix')
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if prefix and string.sub(field, 1, 2) == 'k:' then
+    redis.call('UNLINK', prefix .. string.sub(field, 3))
+  end
+end
+return redis.call('DEL', KEYS[1])",
+    )
+});
+
 /// KEYS: manifest, fence, live. ARGV: epoch; how long the fence is remembered; live keys.
 /// Returns whether the live keys were below the epoch. Needs no memory, so that a full server can
 /// be relieved; there the fence that was set before stays as it is.
