@@ -37,6 +37,8 @@ struct Kept {
     version: u64,
     window: Bytes,
     service: ServiceId,
+    /// The session has no state.
+    is_empty: bool,
 }
 
 type Refuse = (UndoneReason, String);
@@ -124,13 +126,16 @@ impl Keeper {
             // Nothing of this epoch is here yet.
             return Ok(LinkFrame::Kept { incarnation: seat.incarnation(), version: 0 });
         }
-        let again = version <= kept.version && mirror.epoch == kept.epoch;
+        // A delta of nothing says that the session lives on.
+        let known = version < kept.version || (version == kept.version && since != version);
+        let again = known && mirror.epoch == kept.epoch;
         if !again && (since == 0 || since == kept.version) {
             (kept.epoch, kept.version) = (mirror.epoch, 0);
             self.put(&live, zone, service, mirror.key, payload, framed.bytes)
                 .await
                 .map_err(|fault| (fault.undone(), fault.to_string()))?;
             (kept.version, kept.window) = (version, framed.window);
+            kept.is_empty = !payload.present;
             self.parts.counts.kept.inc();
         }
         Ok(LinkFrame::Kept { incarnation: seat.incarnation(), version: kept.version })
@@ -182,8 +187,9 @@ impl Keeper {
         if let Some(store) = store {
             if came || kept.version == 0 {
                 store.forsake(&site, key).await?;
-            } else {
-                store.adopt(&site, key, home.epoch).await?;
+            } else if !store.adopt(&site, key, home.epoch).await? && !kept.is_empty {
+                self.parts.counts.lost.inc();
+                tracing::error!(%key, "the store has lost the replica; the session begins anew");
             }
         }
         if !came && kept.version > 0 {

@@ -31,10 +31,11 @@ const PATIENCE: u32 = 3;
 /// Pause between two copies of a session whose answers do not wait for them: what is written
 /// meanwhile goes in one.
 const PACE: Duration = Duration::from_millis(50);
-/// How often ownership is looked at while nothing happens.
+/// How often ownership is looked at while answers wait, and while none does.
 const LOOK: Duration = Duration::from_secs(1);
-/// A session that is not written for so long needs no task; its replica stays.
-const IDLE: Duration = Duration::from_secs(600);
+const LOOK_SELDOM: Duration = Duration::from_secs(30);
+/// Pause after a copy that failed.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// What a session's task is told.
 #[derive(Debug)]
@@ -76,7 +77,10 @@ pub(super) struct Owner {
     turn: usize,
     /// When versions that the keeper lacks were made.
     made: BTreeMap<u64, Instant>,
-    touched: Instant,
+    /// Since when nothing was sent, and how long that may be: a store forgets what it hears
+    /// nothing of for as long as the session may be idle.
+    sent_at: Instant,
+    refresh: Duration,
 }
 
 impl Owner {
@@ -112,7 +116,8 @@ impl Owner {
             failed: 0,
             turn: 0,
             made: BTreeMap::new(),
-            touched: now,
+            sent_at: now,
+            refresh: Duration::from_millis(service.session.idle_ms / 4).max(LOOK),
         })
     }
 
@@ -139,9 +144,7 @@ impl Owner {
                     self.machine.handle(Event::Wake, self.parts.clock.now_ms());
                 }
             }
-            if self.touched.elapsed() > IDLE && self.waiting.is_empty() {
-                return;
-            }
+            self.refresh();
         }
     }
 
@@ -157,12 +160,11 @@ impl Owner {
     fn told(&mut self, told: Told) {
         let now_ms = self.parts.clock.now_ms();
         match told {
-            Told::Look => self.touched = Instant::now(),
+            Told::Look => {}
             Told::Written(kept) => {
-                self.touched = Instant::now();
                 self.version += 1;
                 self.tickets += 1;
-                self.made.insert(self.version, self.touched);
+                self.made.insert(self.version, Instant::now());
                 let (version, ticket) = (self.version, self.tickets);
                 if let Some(kept) = kept {
                     self.waiting.insert(ticket, kept);
@@ -223,9 +225,20 @@ impl Owner {
             named: self.named,
             paced: self.tier != Tier::T2,
         };
+        self.sent_at = Instant::now();
         self.sending = Some(Box::pin(copy::send(Arc::clone(&self.parts), sending)));
         if self.tier != Tier::T2 {
             self.not_before = Instant::now() + PACE;
+        }
+    }
+
+    /// A session that is only read has nothing to send; its replica must stay all the same.
+    fn refresh(&mut self) {
+        let quiet = self.owed.is_none() && self.sending.is_none();
+        if let (Some((zone, _)), true) = (self.machine.keeper(), quiet)
+            && self.sent_at.elapsed() > self.refresh
+        {
+            self.owed = Some((zone, self.held.0));
         }
     }
 
@@ -256,6 +269,8 @@ impl Owner {
             Err(fault) => {
                 self.failed += 1;
                 self.held = (0, 0);
+                self.owed = Some((zone, 0));
+                self.not_before = Instant::now() + AGAIN;
                 self.parts.counts.failed.inc();
                 let key = self.who.key;
                 tracing::debug!(%key, zone = zone.0, fault, "a copy did not reach its keeper");
@@ -280,7 +295,8 @@ impl Owner {
 
     fn due(&self) -> Instant {
         let now = Instant::now();
-        let mut due = now + LOOK;
+        let mut due = now + if self.waiting.is_empty() { LOOK_SELDOM } else { LOOK };
+        due = due.min(self.sent_at + self.refresh).max(now + AGAIN);
         if let Some(at_ms) = self.machine.deadline() {
             let wait_ms = at_ms.saturating_sub(self.parts.clock.now_ms());
             due = due.min(now + Duration::from_millis(wait_ms.max(1)));

@@ -169,14 +169,14 @@ impl StateStore for MemoryStore {
         })
     }
 
-    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
+    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<bool, StateFault> {
         let adopt = |held: &mut Held| {
             held.staged = held.replica.take();
-            Ok(())
+            Ok(held.staged.is_some())
         };
         // Making room cannot be refused for want of room.
-        let _ = self.change(site.zone, key, 0, adopt);
-        self.fence(site, key, epoch).await
+        let adopted = self.change(site.zone, key, 0, adopt).unwrap_or_default();
+        self.fence(site, key, epoch).await.map(|()| adopted)
     }
 
     async fn forsake(&self, site: &Site, key: SessionKey) -> Result<(), StateFault> {

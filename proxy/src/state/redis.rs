@@ -23,7 +23,7 @@ use self::{
     frame::{Entry, Held, KEYS_MAX},
     link::{Call, Server, within},
     names::Names,
-    scripts::{FENCE, FORSAKE, PART_BYTES, PART_KEYS, READ, RELEASE, STAGE, STAGED_MS},
+    scripts::{FENCE, FORSAKE, PART_BYTES, PART_KEYS, READ, RELEASE, RENEW, STAGE, STAGED_MS},
     tracking::{Tracker, fresh_version},
 };
 use super::{CopyKind, Hook, Site, StateCopy, StateFault, StateStore};
@@ -211,25 +211,35 @@ impl RedisStore {
         Ok(Some(StateCopy { version, kind: CopyKind::Full, bytes }))
     }
 
-    /// Fences the session and makes what a manifest names live.
+    /// Fences the session and makes what a manifest names live; whether there is a manifest.
     async fn fence_area(
         &self,
         site: &Site,
         names: &Names,
         manifest: String,
         epoch: Epoch,
-    ) -> Result<(), StateFault> {
+    ) -> Result<bool, StateFault> {
         let server = self.server(site, Hook::Fence)?;
         within(self.spec.timeout_ms, Hook::Fence, &server, async {
             let mut call = server.call(Hook::Fence).await?;
             let mut script = FENCE.prepare_invoke();
             script.key(manifest).key(names.fence()).key(names.live());
             script.arg(epoch.0).arg(self.fence_ms);
-            call.script::<()>(&script).await?;
+            let renamed = call.script::<i64>(&script).await? == 1;
             call.done();
-            Ok(())
+            Ok(renamed)
         })
         .await
+    }
+
+    /// Says of a replica that its session lives on.
+    async fn renew(&self, server: &Server, names: &Names) -> Result<(), StateFault> {
+        let mut call = server.call(Hook::Import).await?;
+        let mut script = RENEW.prepare_invoke();
+        script.key(names.replica()).arg(self.fence_ms);
+        call.script::<i64>(&script).await?;
+        call.done();
+        Ok(())
     }
 
     async fn stage(
@@ -377,22 +387,23 @@ impl StateStore for RedisStore {
 
     async fn fence(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
         let names = Names::new(&self.spec, key);
-        self.fence_area(site, &names, names.manifest(), epoch).await
+        self.fence_area(site, &names, names.manifest(), epoch).await.map(drop)
     }
 
     async fn keep(&self, site: &Site, key: SessionKey, copy: &StateCopy) -> Result<(), StateFault> {
-        if copy.kind == CopyKind::Delta && copy.bytes.is_empty() {
-            return Ok(());
-        }
         let server = self.server(site, Hook::Import)?;
         let names = Names::new(&self.spec, key);
+        if copy.kind == CopyKind::Delta && copy.bytes.is_empty() {
+            let renew = self.renew(&server, &names);
+            return within(self.spec.timeout_ms, Hook::Import, &server, renew).await;
+        }
         // It lives as long as the session may be idle: an owner that is quiet sends nothing.
         let area = Area { prefix: names.replica_prefix(), manifest: names.replica() };
         let stage = self.stage(&server, &names, (area, self.fence_ms), copy);
         within(self.spec.timeout_ms, Hook::Import, &server, stage).await
     }
 
-    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
+    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<bool, StateFault> {
         let names = Names::new(&self.spec, key);
         self.fence_area(site, &names, names.replica(), epoch).await
     }

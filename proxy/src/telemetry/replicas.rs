@@ -22,6 +22,8 @@ pub struct ReplicaCounts {
     pub kept: Counter,
     /// Sessions that went on from their replica here.
     pub adopted: Counter,
+    /// Sessions whose replica was gone when it was needed.
+    pub lost: Counter,
     /// Answers refused because the replica did not have what they tell.
     pub behind: Counter,
     /// From a write's answer to the keeper's word.
@@ -38,6 +40,7 @@ impl Default for ReplicaCounts {
             refused: Counter::default(),
             kept: Counter::default(),
             adopted: Counter::default(),
+            lost: Counter::default(),
             behind: Counter::default(),
             lag: Histogram::new(edges),
         }
@@ -58,12 +61,13 @@ impl ReplicaCounts {
 
     /// Has them shown.
     pub(super) fn show(self: &Arc<Self>, registry: &mut Registry) {
-        let plain: [(&str, &str, &Counter); 6] = [
+        let plain: [(&str, &str, &Counter); 7] = [
             ("copies", "Copies of state that keepers of replicas took", &self.copies),
             ("failed", "Copies that no keeper took", &self.failed),
             ("refused", "Sessions that are too many to be replicated", &self.refused),
             ("kept", "Copies kept for other gates", &self.kept),
             ("adopted", "Sessions that went on from their replica", &self.adopted),
+            ("lost", "Sessions whose replica was gone when it was needed", &self.lost),
             ("behind", "Answers refused because their replica was behind", &self.behind),
         ];
         for (name, help, counter) in plain {

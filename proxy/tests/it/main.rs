@@ -24,6 +24,7 @@ mod protocols;
 mod proxy;
 mod redis_faults;
 mod redis_moves;
+mod redis_replicas;
 mod redis_server;
 mod redis_store;
 mod restarts;

@@ -11,6 +11,17 @@ use super::Edge;
 use crate::http::{exchange::Exchange, failure::Failure};
 
 impl Edge {
+    /// A client has said something on a tunnel that this gate counts: what the app makes of it is
+    /// copied behind it in either tier, for no answer tells when the app has taken it.
+    pub(in crate::http) fn spoken(&self, exchange: &Exchange) {
+        let (Some(replicas), Some(taken)) = (&self.parts.replicas, &exchange.taken) else { return };
+        if let (Some((key, _)), Some(permit)) = (taken.session, &taken.permit) {
+            let who = Who { key, service: taken.service, place: taken.place };
+            let live = self.parts.live.load();
+            drop(replicas.written(&live, permit.zone(), who, permit.epoch()));
+        }
+    }
+
     /// The app has answered. Safe methods (RFC 9110 §9.2.1) change nothing that is worth a copy.
     ///
     /// # Errors
