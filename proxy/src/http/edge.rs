@@ -17,7 +17,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session as Down
 use rustls::crypto::{SecureRandom, aws_lc_rs};
 
 use super::{
-    answer, cache,
+    answer, cache, events,
     exchange::{Exchange, Way},
     failure::{Failure, is_plain},
     hop, outbound, tunnel,
@@ -175,6 +175,9 @@ impl ProxyHttp for Edge {
         let served = match self.take_in(client, exchange).await {
             Ok(false) => return Ok(true),
             Ok(true) if tunnel::is_asked_for(client) => self.tunnel(client, exchange).await,
+            Ok(true) if events::is_asked_for(client, exchange, self.side) => {
+                self.events(client, exchange).await
+            }
             Ok(true) => return Ok(false),
             Err(failure) => Err(failure),
         };

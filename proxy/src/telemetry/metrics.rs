@@ -75,6 +75,10 @@ pub struct Metrics {
     pub tunnels_carried: Counter,
     /// WebSockets whose client had to be sent away because no next leg could be had.
     pub tunnels_broken: Counter,
+    /// Event streams whose leg was replaced under an open client.
+    pub streams_carried: Counter,
+    /// Event streams that were ended because no next leg could be had.
+    pub streams_ended: Counter,
     /// Messages of clients given to an app once more.
     pub messages_replayed: Counter,
     /// Answers given out of the cache, fresh or checked.
@@ -165,7 +169,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 19] = [
+        let plain: [(&str, &str, &Counter); 21] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -180,6 +184,8 @@ impl Exposition {
             ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
             ("tunnels_carried", "WebSockets carried to a new leg", &metrics.tunnels_carried),
             ("tunnels_broken", "WebSockets that could not be", &metrics.tunnels_broken),
+            ("streams_carried", "Event streams carried to a new home", &metrics.streams_carried),
+            ("streams_ended", "Event streams ended for want of one", &metrics.streams_ended),
             ("messages_replayed", "Messages given to an app again", &metrics.messages_replayed),
             ("cache_hits", "Answers out of the cache", &metrics.cache_hits),
             ("cache_stale", "Answers out of the cache after their time", &metrics.cache_stale),

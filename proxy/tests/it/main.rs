@@ -11,6 +11,7 @@ mod client;
 mod contract;
 mod cuts;
 mod drains;
+mod events;
 mod faults;
 mod frames;
 mod headers;
