@@ -14,5 +14,6 @@ mod prewarm;
 mod replicas;
 mod run;
 mod sockets;
+mod streams;
 mod under_control;
 mod walk;
