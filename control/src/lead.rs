@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock,
+    foresight::Observation,
     journal::{Entry, HeirRow, HistoryRow, IdempotencyRow, JournalFault, Recovered, Release},
     profiles::Profiles,
     shared::Shared,
@@ -27,6 +28,7 @@ mod documents;
 mod gates;
 mod handoffs;
 mod heirs;
+mod meter;
 mod moves;
 mod records;
 mod releases;
@@ -156,12 +158,17 @@ pub struct LeadSettings {
     pub sessions_max: usize,
     /// Seeds the plans.
     pub seed: u64,
+    /// Milliseconds of a step of what is observed for forecasts.
+    pub step_ms: u64,
 }
 
 /// Everything that decides.
 pub struct Lead {
     shared: Arc<Shared>,
     planner: std_mpsc::SyncSender<PlanJob>,
+    foresight: std_mpsc::SyncSender<Observation>,
+    meter: meter::Meter,
+    step_ms: u64,
     seed: u64,
     /// The lead's own copy of the table; the published one follows when the journal has it.
     table: Option<PlacementTable>,
@@ -218,6 +225,7 @@ impl Lead {
         recovered: Recovered,
         settings: LeadSettings,
         planner: std_mpsc::SyncSender<PlanJob>,
+        foresight: std_mpsc::SyncSender<Observation>,
     ) -> Self {
         let now_ms = clock::now_ms();
         let document = shared.document.read().clone();
@@ -228,6 +236,9 @@ impl Lead {
         let handoffs = handoffs::take_up(&recovered, patience, now_ms);
         Self {
             planner,
+            foresight,
+            meter: meter::Meter::default(),
+            step_ms: settings.step_ms,
             gates: gates::GateBook::inherit(&recovered),
             seed: settings.seed,
             table: recovered.table,

@@ -8,8 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod backtest;
+mod forecast;
 
 pub use backtest::{BacktestArgs, BacktestTask, OwnArgs};
+pub use forecast::{By, ForecastArgs};
 
 /// Keeps every session at home, and moves it live when another zone is better.
 #[derive(Debug, Parser)]
@@ -41,6 +43,8 @@ pub enum Verb {
     Open(ZoneArgs),
     /// List sessions with their homes
     Sessions(SessionsArgs),
+    /// Show what control foresees of a zone or a user
+    Forecast(ForecastArgs),
     /// Show the configuration in force
     Config {
         /// What to do with it.

@@ -5,6 +5,7 @@ pub mod backtest;
 pub mod certs;
 pub mod check;
 pub mod document;
+pub mod forecast;
 pub mod peers;
 pub mod roles;
 pub mod session;

@@ -67,6 +67,7 @@ impl Lead {
         }
         let figures = self.figures_of_zones(now_ms);
         *self.shared.zones.write() = Arc::new(figures.clone());
+        self.observe(&figures, now_ms);
         self.have_planned(&figures, now_ms);
         self.write_records();
     }
