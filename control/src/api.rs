@@ -27,6 +27,7 @@ pub mod pace;
 pub mod problem;
 pub mod sessions;
 pub mod status;
+pub mod users;
 pub mod zones;
 
 pub use pace::Pace;
@@ -75,6 +76,7 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(zones::open))
         .routes(routes!(forecasts::of_zone))
         .routes(routes!(forecasts::of_user))
+        .routes(routes!(users::get, users::delete))
         .routes(routes!(sessions::why))
         .routes(routes!(sessions::move_session))
         .routes(routes!(directives::list))

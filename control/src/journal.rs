@@ -121,6 +121,8 @@ pub enum Entry {
     Heir(SessionKey, Option<HeirRow>),
     /// What became of a directive, under its place in the history.
     History(u64, HistoryRow),
+    /// What became of a directive is not to be remembered any more.
+    HistoryGone(u64, DirectiveId),
     /// The highest record batch taken in from one life of one proxy, and when.
     Watermark(Incarnation, u64, u64),
     /// What is known of a session.
@@ -347,6 +349,10 @@ fn write_entry(txn: &WriteTransaction, entry: &Entry) -> Result<(), JournalFault
             let bytes = rows::to_json(row);
             txn.open_table(HISTORY)?.insert(seq, bytes.as_slice())?;
             txn.open_table(HISTORY_OF)?.insert(row.directive, seq)?;
+        }
+        Entry::HistoryGone(seq, directive) => {
+            txn.open_table(HISTORY)?.remove(seq)?;
+            txn.open_table(HISTORY_OF)?.remove(directive.0)?;
         }
         Entry::Watermark(incarnation, seq, at_ms) => {
             drop(txn.open_table(WATERMARKS)?.insert(incarnation.0, (*seq, *at_ms))?);

@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod documents;
+mod forget;
 mod gates;
 mod handoffs;
 mod heirs;
@@ -69,6 +70,8 @@ pub enum Command {
     Move(MoveAsked, oneshot::Sender<Result<Moving, MoveFault>>),
     /// Why does a session live where it does?
     Why(SessionKey, oneshot::Sender<Option<Box<WhySession>>>),
+    /// Forget a user, with these places of the history.
+    Forget(SessionKey, Vec<(u64, DirectiveId)>, oneshot::Sender<bool>),
     /// A proxy attached.
     Attached {
         /// Its name.
@@ -323,6 +326,10 @@ impl Lead {
             }
             Command::Why(key, reply) => {
                 let answer = self.why(key, now_ms);
+                self.answer(reply, answer);
+            }
+            Command::Forget(key, history, reply) => {
+                let answer = self.forget(key, &history);
                 self.answer(reply, answer);
             }
             Command::Attached { proxy, incarnation, gate } => {

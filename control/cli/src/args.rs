@@ -35,6 +35,8 @@ pub enum Verb {
     Status(AskArgs),
     /// Explain where a session lives and why
     Why(WhyArgs),
+    /// Show what control has learnt of a user, or have it forgotten
+    Profile(ProfileArgs),
     /// Hand a session over to a zone
     Move(MoveArgs),
     /// Let a zone take no more sessions and hand those it has over elsewhere
@@ -168,6 +170,20 @@ pub struct WhyArgs {
     /// Which session.
     #[command(flatten)]
     pub key: KeyArgs,
+    /// Whom to ask and how to write.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `homing profile`.
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// Which user.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Have control forget it: its profile and the history of its moves
+    #[arg(long)]
+    pub forget: bool,
     /// Whom to ask and how to write.
     #[command(flatten)]
     pub ask: AskArgs,

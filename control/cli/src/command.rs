@@ -7,6 +7,7 @@ pub mod check;
 pub mod document;
 pub mod forecast;
 pub mod peers;
+pub mod profile;
 pub mod roles;
 pub mod session;
 pub mod status;

@@ -6,11 +6,13 @@ use axum::{
 };
 use homing_forecast::demand::Outlook;
 use homing_plan::Profile;
-use homing_wire::SessionKey;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, Problem, sessions::zone_name};
+use super::{
+    Api, Problem,
+    sessions::{session_key, zone_name},
+};
 use crate::{
     clock,
     foresight::{Ahead, Foreseen, Resource, Series},
@@ -157,9 +159,7 @@ pub async fn of_user(
     Path(user): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<ResourceForecastBody>, Problem> {
-    let key: SessionKey = user.parse().map_err(|_| {
-        Problem::bad_request("a user is named by its session key, 32 hexadecimal digits")
-    })?;
+    let key = session_key(&user)?;
     let unknown = || Problem::not_found("control has heard of no request of this user");
     let why = api.lead.ask(|reply| Command::Why(key, reply)).await?.ok_or_else(unknown)?;
     let (profile, _) = why.known.as_ref().ok_or_else(unknown)?;
@@ -177,7 +177,7 @@ pub async fn of_user(
         let foreseen = foresight.series.get(&series).ok_or_else(nothing_yet)?;
         let ahead = pick(&asked, foreseen)?;
         let requests = Series { resource: Resource::Requests, ..series.clone() };
-        share = foresight.series.get(&requests).map_or(0.0, |zone| share_of(profile, zone));
+        share = foresight.series.get(&requests).map_or(0.0, |zone| share_of(profile, zone, now_ms));
         // What comes at once: a request, or the bytes of one.
         let unit = match resource {
             Resource::Bandwidth => f64::from(profile.bytes_per_request).max(1.0),
@@ -225,11 +225,10 @@ fn nothing_yet() -> Problem {
     )
 }
 
-/// A user's part of its zone's last demand.
-fn share_of(profile: &Profile, zone: &Foreseen) -> f64 {
-    let last = zone.recent.last().copied().unwrap_or(0.0);
-    let rate = f64::from(profile.rate);
-    if last > 0.0 { (rate / last).clamp(0.0, 1.0) } else { 0.0 }
+/// A user's part of its zone's demand of late.
+fn share_of(profile: &Profile, zone: &Foreseen, now_ms: u64) -> f64 {
+    let mean = zone.recent.iter().sum::<f64>() / zone.recent.len().max(1) as f64;
+    if mean > 0.0 { (f64::from(profile.rate_at(now_ms)) / mean).clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// A zone's outlook by a user's share. The zone's band is of what all users do together; one user's

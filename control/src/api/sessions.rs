@@ -196,7 +196,7 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
     Ok(Some(format!("{}/{key}", caller.0)))
 }
 
-fn session_key(text: &str) -> Result<SessionKey, Problem> {
+pub(super) fn session_key(text: &str) -> Result<SessionKey, Problem> {
     text.parse().map_err(|_| {
         Problem::bad_request(
             "a session key is 32 hexadecimal digits; ask a proxy's /why for the key of a request",
