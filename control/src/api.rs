@@ -18,6 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{lead, shared::Shared};
 
+pub mod anomalies;
 pub mod auth;
 pub mod body;
 pub mod directives;
@@ -76,6 +77,7 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(zones::open))
         .routes(routes!(forecasts::of_zone))
         .routes(routes!(forecasts::of_user))
+        .routes(routes!(anomalies::list))
         .routes(routes!(users::get, users::delete))
         .routes(routes!(sessions::why))
         .routes(routes!(sessions::move_session))

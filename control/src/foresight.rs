@@ -2,11 +2,14 @@
 //! its own. Nothing waits for it, and what it has made is read from a shared view.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, mpsc},
 };
 
-use homing_forecast::demand::{Coverage, Forecaster, Outlook, Shape};
+use homing_forecast::{
+    anomaly::{Detector, Verdict, Witness},
+    demand::{Coverage, Forecaster, Outlook, Shape},
+};
 
 use crate::{
     history::{HOUR_MS, History, HistoryFault},
@@ -27,6 +30,8 @@ const HOURS_LEARNT: u64 = 1_000;
 const SCORED: usize = 60;
 /// Values of the past that are shown beside a forecast.
 const RECENT: usize = 60;
+/// Anomalies that are kept, the latest.
+pub const ANOMALIES_KEPT: usize = 1_000;
 /// Between the parts of a series' name in the history; no name has it.
 const PART: char = '\u{1f}';
 
@@ -115,6 +120,32 @@ pub struct Foresight {
     pub series: BTreeMap<Series, Foreseen>,
     /// Series that are too many to be forecast.
     pub left_out: usize,
+    /// What was unusual, oldest first.
+    pub anomalies: VecDeque<Anomaly>,
+}
+
+/// A step of a series that was unusual, with the evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Anomaly {
+    /// Counts them from 1 in one life of control.
+    pub seq: u64,
+    /// The series.
+    pub series: Series,
+    /// When its step began, milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// What the detector thinks.
+    pub verdict: Verdict,
+}
+
+/// The word for a witness.
+#[must_use]
+pub fn witness_name(witness: Witness) -> &'static str {
+    match witness {
+        Witness::Spike => "spike",
+        Witness::Level => "level",
+        Witness::Shape => "shape",
+        Witness::Daily => "time of day",
+    }
 }
 
 /// What is foreseen of one series.
@@ -155,6 +186,7 @@ struct Watched {
     hour: (u64, f64, u64),
     next_step: u64,
     recent: Vec<f64>,
+    detector: Detector,
 }
 
 impl Watched {
@@ -166,6 +198,7 @@ impl Watched {
             hour: (0, 0.0, 0),
             next_step: 0,
             recent: Vec::new(),
+            detector: Detector::new(),
         }
     }
 
@@ -189,7 +222,8 @@ impl Watched {
         let steps = history.steps(key, now.saturating_sub(STEPS_LEARNT))?;
         let count = steps.len();
         for (at, (step, value)) in steps.into_iter().enumerate() {
-            watched.take(step, value, step_ms);
+            // What was unusual then was told by the process before.
+            let _ = watched.take(step, value, step_ms);
             if at + SCORED > count {
                 watched.steps.forecast();
             }
@@ -197,8 +231,8 @@ impl Watched {
         Ok(watched)
     }
 
-    /// Takes a step in; those between it and the last are gaps.
-    fn take(&mut self, step: u64, value: f64, step_ms: u64) {
+    /// Takes a step in; those between it and the last are gaps. How unusual it is.
+    fn take(&mut self, step: u64, value: f64, step_ms: u64) -> Verdict {
         if self.next_step > 0 {
             for _ in self.next_step..step.min(self.next_step + STEPS_LEARNT) {
                 self.steps.observe(f64::NAN);
@@ -215,6 +249,7 @@ impl Watched {
             (at, sum, count) if at == hour => (at, sum + value, count + 1),
             _ => (hour, value, 1),
         };
+        self.detector.observe((step * step_ms / 1_000) as i64, value)
     }
 
     /// The hour that ends before this step, if one does.
@@ -265,6 +300,7 @@ pub fn watch(
             BTreeMap::new()
         }
     };
+    let (mut anomalies, mut seq) = (VecDeque::new(), 0);
     while let Ok(Observation { step, values }) = told.recv() {
         let keyed: Vec<(String, f64)> =
             values.iter().map(|(series, value)| (series.key(), *value)).collect();
@@ -285,13 +321,32 @@ pub fn watch(
         }
         for (series, known) in &mut watched {
             known.close_hour(step, step_ms);
-            known.take(step, values.get(series).copied().unwrap_or(0.0), step_ms);
+            let value = values.get(series).copied().unwrap_or(0.0);
+            let verdict = known.take(step, value, step_ms);
+            if verdict.is_alarm() {
+                seq += 1;
+                let (series, at_ms) = (series.clone(), step * step_ms);
+                tracing::warn!(
+                    zone = series.zone,
+                    service = series.service,
+                    resource = series.resource.name(),
+                    observed = verdict.observed,
+                    expected = verdict.expected,
+                    "unusual"
+                );
+                shared.metrics.anomalies.add(1);
+                anomalies.push_back(Anomaly { seq, series, at_ms, verdict });
+            }
+        }
+        while anomalies.len() > ANOMALIES_KEPT {
+            anomalies.pop_front();
         }
         let series = watched
             .iter_mut()
             .map(|(series, known)| (series.clone(), known.foresee(step_ms)))
             .collect();
-        *shared.foresight.write() = Arc::new(Foresight { step_ms, series, left_out });
+        *shared.foresight.write() =
+            Arc::new(Foresight { step_ms, series, left_out, anomalies: anomalies.clone() });
     }
 }
 

@@ -84,3 +84,36 @@ async fn what_proxies_tell_becomes_a_forecast_that_outlives_control() {
     .await;
     control.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_surge_out_of_a_quiet_past_is_told_with_its_evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start_with(folder.path(), |settings| settings.step_ms = 100).await;
+    push(control.api, None, DOCUMENT).await;
+    let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
+    proxy.update().await;
+    proxy.ack().await;
+    let zone = proxy.table.as_ref().unwrap().home(KEY).zone;
+    for seq in 1..=120 {
+        let requests = if seq > 110 { 5_000 } else { 20 + (seq % 3) as u32 };
+        proxy.say(FromProxy::Records(batch(7, seq, zone, requests))).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    eventually("the surge to be told", async || {
+        let told = get(control.api, "/v1/anomalies").await.json();
+        let found = told["anomalies"].as_array().unwrap().clone();
+        found.iter().any(|one| {
+            let observed = one["observed"].as_f64().unwrap();
+            one["resource"] == "requests"
+                && observed > 10_000.0
+                && one["expected"].as_f64().is_some_and(|expected| expected < observed / 4.0)
+                && one["evidence"].as_array().is_some_and(|evidence| evidence.len() == 4)
+        })
+    })
+    .await;
+    let told = get(control.api, "/v1/anomalies").await.json();
+    let next = told["next"].as_u64().unwrap();
+    let later = get(control.api, &format!("/v1/anomalies?after={next}&zone=atlantis")).await.json();
+    assert!(later["anomalies"].as_array().unwrap().is_empty());
+    control.shutdown().await;
+}
