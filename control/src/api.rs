@@ -18,14 +18,17 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{lead, shared::Shared};
 
+pub mod anomalies;
 pub mod auth;
 pub mod body;
 pub mod directives;
 pub mod documents;
+pub mod forecasts;
 pub mod pace;
 pub mod problem;
 pub mod sessions;
 pub mod status;
+pub mod users;
 pub mod zones;
 
 pub use pace::Pace;
@@ -72,6 +75,10 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(zones::get, zones::patch))
         .routes(routes!(zones::drain, zones::drain_progress))
         .routes(routes!(zones::open))
+        .routes(routes!(forecasts::of_zone))
+        .routes(routes!(forecasts::of_user))
+        .routes(routes!(anomalies::list))
+        .routes(routes!(users::get, users::delete))
         .routes(routes!(sessions::why))
         .routes(routes!(sessions::move_session))
         .routes(routes!(directives::list))
@@ -121,6 +128,9 @@ pub fn router(
     };
     let (router, _) = described();
     router
+        // The same without the version, for callers that know only these two.
+        .route("/zones/{name}/forecast", axum::routing::get(forecasts::of_zone))
+        .route("/users/{user}/resourceForecast", axum::routing::get(forecasts::of_user))
         .fallback(async || Problem::not_found("there is no such path; /openapi.json lists them"))
         .method_not_allowed_fallback(async || {
             Problem::new(

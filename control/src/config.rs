@@ -80,6 +80,7 @@ fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
         r.whole(1..=1_000_000).map(|n| n as u32)
     });
     let round_ms = top.or("round", default.round_ms, |r| r.millis(100..=60_000));
+    let step_ms = top.or("forecast_step", default.step_ms, |r| r.millis(100..=3_600_000));
     let min_term = top.or("min_term", default.min_term, |r| r.whole(0..=u64::MAX >> 1));
     let seed = top.or("seed", default.seed, |r| r.whole(0..=i64::MAX as u64));
     let (api, tokens) = api;
@@ -92,6 +93,7 @@ fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
         sessions_max,
         requests_per_second,
         round_ms,
+        step_ms,
         identity,
         min_term,
         seed,

@@ -19,7 +19,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use rows::{DocumentRow, EndRow, FiguresRow, HistoryRow, IdempotencyRow, Release};
+pub use rows::{DocumentRow, EndRow, FiguresRow, HeirRow, HistoryRow, IdempotencyRow, Release};
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const SNAPSHOT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("snapshot");
@@ -33,7 +33,7 @@ const HISTORY_OF: TableDefinition<'_, u64, u64> = TableDefinition::new("history_
 const WATERMARKS: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("watermarks");
 const PROFILES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("profiles");
 const IDEMPOTENCY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("idempotency");
-
+const HEIRS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("heirs");
 const STRUCK: TableDefinition<'_, &str, u64> = TableDefinition::new("struck");
 
 /// Document versions that are kept.
@@ -117,8 +117,12 @@ pub enum Entry {
     Authority(SessionKey, Option<Record>),
     /// A former owner still to be released; `None` when it was.
     Release(SessionKey, Option<Release>),
+    /// Which zone has a replica of a session; `None` for none.
+    Heir(SessionKey, Option<HeirRow>),
     /// What became of a directive, under its place in the history.
     History(u64, HistoryRow),
+    /// What became of a directive is not to be remembered any more.
+    HistoryGone(u64, DirectiveId),
     /// The highest record batch taken in from one life of one proxy, and when.
     Watermark(Incarnation, u64, u64),
     /// What is known of a session.
@@ -150,6 +154,8 @@ pub struct Recovered {
     pub authorities: Vec<(SessionKey, Record)>,
     /// Former owners still to be released.
     pub releases: Vec<(SessionKey, Release)>,
+    /// Which zone has a replica, by session.
+    pub heirs: Vec<(SessionKey, HeirRow)>,
     /// The next place in the history.
     pub next_history: u64,
     /// The highest record batch taken in, by proxy life.
@@ -220,6 +226,7 @@ impl Journal {
             struck: read_struck(&txn)?,
             authorities: read_keyed(&txn, AUTHORITY, "authority", rows::record)?,
             releases: read_keyed(&txn, RELEASES, "releases", rows::json)?,
+            heirs: read_keyed(&txn, HEIRS, "heirs", rows::heir)?,
             next_history: {
                 let history = txn.open_table(HISTORY)?;
                 history.last()?.map_or(1, |(seq, _)| seq.value() + 1)
@@ -293,6 +300,7 @@ fn open_all(txn: &WriteTransaction) -> Result<(), JournalFault> {
     txn.open_table(STRUCK)?;
     txn.open_table(AUTHORITY)?;
     txn.open_table(RELEASES)?;
+    txn.open_table(HEIRS)?;
     txn.open_table(HISTORY)?;
     txn.open_table(HISTORY_OF)?;
     txn.open_table(WATERMARKS)?;
@@ -336,10 +344,15 @@ fn write_entry(txn: &WriteTransaction, entry: &Entry) -> Result<(), JournalFault
         Entry::Release(key, release) => {
             put(txn, RELEASES, *key, release.as_ref().map(rows::to_json))?;
         }
+        Entry::Heir(key, row) => put(txn, HEIRS, *key, row.as_ref().map(rows::heir_bytes))?,
         Entry::History(seq, row) => {
             let bytes = rows::to_json(row);
             txn.open_table(HISTORY)?.insert(seq, bytes.as_slice())?;
             txn.open_table(HISTORY_OF)?.insert(row.directive, seq)?;
+        }
+        Entry::HistoryGone(seq, directive) => {
+            txn.open_table(HISTORY)?.remove(seq)?;
+            txn.open_table(HISTORY_OF)?.remove(directive.0)?;
         }
         Entry::Watermark(incarnation, seq, at_ms) => {
             drop(txn.open_table(WATERMARKS)?.insert(incarnation.0, (*seq, *at_ms))?);

@@ -3,7 +3,7 @@
 //! transaction, and only then answers, publishes and sends.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, mpsc as std_mpsc},
     time::Instant,
 };
@@ -18,16 +18,21 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock,
-    journal::{Entry, HistoryRow, IdempotencyRow, JournalFault, Recovered, Release},
+    foresight::Observation,
+    journal::{Entry, HeirRow, HistoryRow, IdempotencyRow, JournalFault, Recovered, Release},
     profiles::Profiles,
     shared::Shared,
 };
 
 mod documents;
+mod forget;
 mod gates;
 mod handoffs;
+mod heirs;
+mod meter;
 mod moves;
 mod records;
+mod releases;
 mod rounds;
 mod why;
 
@@ -65,6 +70,8 @@ pub enum Command {
     Move(MoveAsked, oneshot::Sender<Result<Moving, MoveFault>>),
     /// Why does a session live where it does?
     Why(SessionKey, oneshot::Sender<Option<Box<WhySession>>>),
+    /// Forget a user, with these places of the history.
+    Forget(SessionKey, Vec<(u64, DirectiveId)>, oneshot::Sender<bool>),
     /// A proxy attached.
     Attached {
         /// Its name.
@@ -154,12 +161,17 @@ pub struct LeadSettings {
     pub sessions_max: usize,
     /// Seeds the plans.
     pub seed: u64,
+    /// Milliseconds of a step of what is observed for forecasts.
+    pub step_ms: u64,
 }
 
 /// Everything that decides.
 pub struct Lead {
     shared: Arc<Shared>,
     planner: std_mpsc::SyncSender<PlanJob>,
+    foresight: std_mpsc::SyncSender<Observation>,
+    meter: meter::Meter,
+    step_ms: u64,
     seed: u64,
     /// The lead's own copy of the table; the published one follows when the journal has it.
     table: Option<PlacementTable>,
@@ -171,6 +183,7 @@ pub struct Lead {
     gates: gates::GateBook,
     handoffs: BTreeMap<SessionKey, handoffs::Held>,
     releases: BTreeMap<SessionKey, Release>,
+    heirs: HashMap<SessionKey, HeirRow>,
     ended: BTreeMap<DirectiveId, (u64, HistoryRow)>,
     /// Idempotency keys of this life; older ones are in the journal.
     keys: BTreeMap<String, IdempotencyRow>,
@@ -215,6 +228,7 @@ impl Lead {
         recovered: Recovered,
         settings: LeadSettings,
         planner: std_mpsc::SyncSender<PlanJob>,
+        foresight: std_mpsc::SyncSender<Observation>,
     ) -> Self {
         let now_ms = clock::now_ms();
         let document = shared.document.read().clone();
@@ -225,6 +239,9 @@ impl Lead {
         let handoffs = handoffs::take_up(&recovered, patience, now_ms);
         Self {
             planner,
+            foresight,
+            meter: meter::Meter::default(),
+            step_ms: settings.step_ms,
             gates: gates::GateBook::inherit(&recovered),
             seed: settings.seed,
             table: recovered.table,
@@ -234,6 +251,7 @@ impl Lead {
             leaving: true,
             handoffs,
             releases: recovered.releases.into_iter().collect(),
+            heirs: recovered.heirs.into_iter().collect(),
             ended: BTreeMap::new(),
             keys: BTreeMap::new(),
             next_directive: recovered.next_directive,
@@ -308,6 +326,10 @@ impl Lead {
             }
             Command::Why(key, reply) => {
                 let answer = self.why(key, now_ms);
+                self.answer(reply, answer);
+            }
+            Command::Forget(key, history, reply) => {
+                let answer = self.forget(key, &history);
                 self.answer(reply, answer);
             }
             Command::Attached { proxy, incarnation, gate } => {

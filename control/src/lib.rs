@@ -7,6 +7,8 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod foresight;
+pub mod history;
 pub mod journal;
 pub mod lead;
 pub mod link;

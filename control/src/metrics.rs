@@ -36,6 +36,10 @@ pub struct Metrics {
     pub table_bytes_sent: Counter,
     /// Directives issued.
     pub directives_issued: Counter,
+    /// Steps of series that were unusual.
+    pub anomalies: Counter,
+    /// Sessions given to their heirs.
+    pub successions: Counter,
     /// Links refused at their first message.
     pub links_refused: Counter,
     /// Proxies that waited in line to be brought up to date.
@@ -102,6 +106,8 @@ pub fn render(shared: &Shared) -> String {
         ("snapshots_sent_total", "counter", &metrics.snapshots_sent),
         ("table_bytes_sent_total", "counter", &metrics.table_bytes_sent),
         ("directives_issued_total", "counter", &metrics.directives_issued),
+        ("anomalies_total", "counter", &metrics.anomalies),
+        ("successions_total", "counter", &metrics.successions),
         ("links_refused_total", "counter", &metrics.links_refused),
         ("links_waited_total", "counter", &metrics.links_waited),
     ];

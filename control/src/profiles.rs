@@ -172,7 +172,8 @@ impl Profiles {
         self.dirty.insert(key);
     }
 
-    fn forget(&mut self, key: SessionKey) {
+    /// Forgets a session.
+    pub fn forget(&mut self, key: SessionKey) {
         self.by_key.remove(&key);
         self.dirty.remove(&key);
         self.gone.insert(key);

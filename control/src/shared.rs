@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::{
+    foresight::Foresight,
     journal::{DocumentRow, Journal},
     link::Roll,
     metrics::Metrics,
@@ -36,6 +37,8 @@ pub struct Shared {
     pub plan: RwLock<Option<Arc<PlanMade>>>,
     /// How full each zone is, by zone index, as of the last round.
     pub zones: RwLock<Arc<Vec<ZoneFigures>>>,
+    /// What is foreseen.
+    pub foresight: RwLock<Arc<Foresight>>,
     /// Whether the lead has been told of answers that it has not looked at yet: a thousand proxies
     /// answer one table, and one look is enough for all that came before it.
     pub acks_told: AtomicBool,

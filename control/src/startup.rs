@@ -23,6 +23,8 @@ use tokio::{
 use crate::{
     api::{self, Pace, auth::Token},
     clock,
+    foresight::{self, Observation},
+    history::{History, HistoryFault},
     journal::{Journal, JournalFault, Recovered},
     lead::{self, Command, Lead, LeadSettings, PlanJob, Push},
     link::{Link, Roll},
@@ -55,6 +57,8 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// Milliseconds between two rounds.
     pub round_ms: u64,
+    /// Milliseconds of a step of what is observed for forecasts.
+    pub step_ms: u64,
     /// Who control is to its proxies, and under which name; `None` serves the link in the clear.
     pub identity: Option<(IdentityFiles, String)>,
     /// Lead in this term at least: after the journal was lost, above what proxies hold.
@@ -74,6 +78,7 @@ impl Default for Settings {
             sessions_max: 1_000_000,
             requests_per_second: 200,
             round_ms: 1_000,
+            step_ms: 60_000,
             identity: None,
             min_term: 0,
             seed: 0,
@@ -95,6 +100,9 @@ pub enum StartFault {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalFault),
+    /// The history of what was observed cannot be used.
+    #[error(transparent)]
+    History(#[from] HistoryFault),
     /// An address cannot be listened on.
     #[error("{address} cannot be listened on: {source}")]
     Listen {
@@ -121,7 +129,11 @@ impl StartFault {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Document(_) | Self::Identity(_) => 78,
-            Self::Folder { .. } | Self::Journal(_) | Self::Listen { .. } | Self::Thread(_) => 69,
+            Self::Folder { .. }
+            | Self::Journal(_)
+            | Self::History(_)
+            | Self::Listen { .. }
+            | Self::Thread(_) => 69,
         }
     }
 }
@@ -166,9 +178,13 @@ impl Control {
         let tasks = Tasks::default();
         let (handle, inbox) = lead::mailbox();
         let (jobs, planner) = planner(&shared, handle.clone())?;
-        let lead_settings =
-            LeadSettings { sessions_max: settings.sessions_max, seed: settings.seed };
-        let mut lead = Lead::new(shared.clone(), recovered, lead_settings, jobs);
+        let (observed, watcher) = foresight(&shared, &settings)?;
+        let lead_settings = LeadSettings {
+            sessions_max: settings.sessions_max,
+            seed: settings.seed,
+            step_ms: settings.step_ms,
+        };
+        let mut lead = Lead::new(shared.clone(), recovered, lead_settings, jobs, observed);
         lead.open_term()?;
         let (failed_tx, failed) = watch::channel(false);
         let thread = Tasks::thread("homing-lead", move || {
@@ -183,7 +199,7 @@ impl Control {
             link,
             tasks: tasks.clone(),
             lead: handle.clone(),
-            threads: vec![thread, planner],
+            threads: vec![thread, planner, watcher],
             journal: shared.journal.clone(),
             failed,
         };
@@ -303,6 +319,7 @@ fn open(settings: &Settings) -> Result<(Arc<Shared>, Recovered), StartFault> {
         document: RwLock::new(document),
         plan: RwLock::default(),
         zones: RwLock::default(),
+        foresight: RwLock::default(),
         acks_told: AtomicBool::default(),
         admission: Arc::new(Semaphore::new(ADMITTED_MAX)),
         term: (recovered.term + 1).max(settings.min_term),
@@ -367,6 +384,22 @@ fn planner(
     };
     let thread = Tasks::thread("homing-planner", work).map_err(StartFault::Thread)?;
     Ok((jobs, thread))
+}
+
+/// Steps that may wait for foresight.
+const OBSERVED: usize = 8;
+
+/// The thread that foresees: from what the lead observes, and never in its way.
+fn foresight(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+) -> Result<(std_mpsc::SyncSender<Observation>, thread::JoinHandle<()>), StartFault> {
+    let history = History::open(&settings.data_dir, settings.step_ms)?;
+    let (observed, told) = std_mpsc::sync_channel(OBSERVED);
+    let (shared, step_ms) = (shared.clone(), settings.step_ms);
+    let work = move || foresight::watch(&shared, history, step_ms, clock::now_ms(), &told);
+    let thread = Tasks::thread("homing-foresight", work).map_err(StartFault::Thread)?;
+    Ok((observed, thread))
 }
 
 async fn rounds(lead: lead::Handle, every: Duration, mut stop: watch::Receiver<bool>) {

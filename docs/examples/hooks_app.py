@@ -28,25 +28,26 @@ class App(BaseHTTPRequestHandler):
         if path[:2] != ["homing", "state"]:
             return self.serve(str(self.headers["homing-session"]), self.headers["homing-epoch"])
         key, hook = (path[2:] + ["", ""])[:2]
+        place = (key, "replica" in query)  # a replica waits apart from what handoffs stage
         if hook == "export" and key in live:
             since, ticks = int(query["since"][0]), live[key]
             since = since - 1 if 0 < since <= len(ticks) + 1 else 0  # version = ticks + 1
             return (200, json.dumps(ticks[since:]), ("homing-state-version", len(ticks) + 1),
                     ("homing-state-kind", "delta" if since else "full"))
         if hook == "import":
-            directive, kept = staged.get(key, (None, []))
+            directive, kept = staged.get(place, (None, []))
             if query["kind"] == ["full"] or directive != query["directive"]:
                 kept = []
-            staged[key] = (query["directive"], kept + json.loads(body))
+            staged[place] = (query["directive"], kept + json.loads(body))
         elif hook in ("fence", "release"):
             epoch, fenced = int(query["epoch"][0]), fence.get(key, 0)
             if hook == "fence" and epoch < fenced:
                 return 409, "fenced: this session has moved on"
-            copy = staged.pop(key, None)
+            copy = staged.pop(place, None)
             if hook == "fence":
                 fence[key] = epoch
                 live.update({key: copy[1]} if copy else {})
-            elif fenced >= epoch:
+            elif not place[1] and fenced >= epoch:
                 live.pop(key, None)
         return (204 if hook in ("import", "fence", "release") else 404), ""
 

@@ -28,6 +28,7 @@ use crate::{
     handoff::{Ended, Report, orders::Orders},
     live::{Live, LiveTable},
     outcomes::Outcomes,
+    replicas::Replicas,
     telemetry::Metrics,
 };
 
@@ -89,6 +90,8 @@ pub struct GateLink {
     pub orders: Arc<Orders>,
     /// Handoffs to here: steps that control made their sessions take.
     pub stepped: mpsc::Sender<(SessionKey, Reaction)>,
+    /// Replicas of sessions here, and of others' sessions.
+    pub replicas: Arc<Replicas>,
 }
 
 /// What control has not taken yet.
@@ -272,6 +275,12 @@ impl ControlLink {
                 self.leased(seq, term, ms);
                 Vec::new()
             }
+            ToProxy::HeirKnown { key, epoch, seq } => {
+                if let Some(fleet) = &self.fleet {
+                    fleet.replicas.known(key, epoch, seq);
+                }
+                Vec::new()
+            }
             // Copies are released once the table that says so is on disk; it is on its way.
             ToProxy::Release { .. } => Vec::new(),
         }
@@ -288,6 +297,9 @@ impl ControlLink {
         tracing::warn!(former = %seat.incarnation(), %next, "this life was declared over");
         seat.begin_again(next);
         self.gates.forget_all();
+        if let Some(fleet) = &self.fleet {
+            fleet.replicas.forget_all();
+        }
     }
 
     /// Residences that the table shows need not be told any more.
@@ -318,8 +330,8 @@ impl ControlLink {
                     untaken.words.insert(word.key, word);
                 }
             }
-            // Control asks again for whatever it misses of these.
-            Report::Fenced { .. } | Report::Stalled { .. } => {}
+            // Control asks again for whatever it misses of these; an owner repeats its heir.
+            Report::Fenced { .. } | Report::Stalled { .. } | Report::Heir(_) => {}
         }
     }
 
@@ -330,6 +342,7 @@ impl ControlLink {
             }
             Report::Ended(ended) => self.tell_end(ended),
             Report::Activated(word) => vec![FromProxy::Activated(*word)],
+            Report::Heir(heir) => vec![FromProxy::Heir(*heir)],
             Report::Fenced { directive, incarnation } => {
                 vec![FromProxy::Fenced { directive: *directive, incarnation: *incarnation }]
             }

@@ -12,8 +12,8 @@ use std::{
 
 use dashmap::DashSet;
 use homing_wire::{
-    Activated, Directive, DirectiveId, Incarnation, OutcomeEnd, SessionKey, UndoneReason, ZoneId,
-    table::Home,
+    Activated, Directive, DirectiveId, Heir, Incarnation, OutcomeEnd, SessionKey, UndoneReason,
+    ZoneId, table::Home,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -59,6 +59,8 @@ pub enum Report {
         /// The life that promises it.
         incarnation: Incarnation,
     },
+    /// A session of this gate has a replica in another zone.
+    Heir(Heir),
     /// A handoff from this gate does not get on.
     Stalled {
         /// The directive.

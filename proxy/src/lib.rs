@@ -18,6 +18,7 @@ pub mod live;
 pub mod local_authority;
 pub mod outcomes;
 pub mod prewarm;
+pub mod replicas;
 pub mod seat;
 pub mod startup;
 pub mod state;

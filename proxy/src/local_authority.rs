@@ -227,7 +227,10 @@ impl LocalAuthority {
         match report {
             Report::Residence { key, home } => change.delta.set.push((key, home)),
             // What gates of a fleet say to control; here the handoff resolves itself.
-            Report::Activated(_) | Report::Fenced { .. } | Report::Stalled { .. } => {}
+            Report::Activated(_)
+            | Report::Fenced { .. }
+            | Report::Stalled { .. }
+            | Report::Heir(_) => {}
             Report::Ended(ended) => {
                 let id = ended.directive.id;
                 if change.live.table.directives().contains_key(&id) {

@@ -18,6 +18,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 use crate::{
     access_log,
     admin::{self, AdminParts},
+    clock::Clock,
     config::Settings,
     control_link::{ControlLink, GateLink},
     drain::Leaving,
@@ -33,6 +34,7 @@ use crate::{
     },
     listen::Listeners,
     local_authority::{LocalAuthority, Order},
+    replicas::{self, Replicas},
     table_keeper::TableKeeper,
     telemetry::{metrics::Exposition, shipper::Shipper},
 };
@@ -115,7 +117,7 @@ impl Assembly {
         let lines_dropped = log.as_ref().map(access_log::AccessLog::dropped_counter);
         let shown = self.exposition(&parts).with_edge(listeners.counts(), lines_dropped);
         spawn(&side, "admin", admin::serve(admin_socket, parts, Arc::new(shown)));
-        let orders = side_parts.orders;
+        let SideParts { orders, replicas, .. } = side_parts;
 
         let reloading = reload::Reloading {
             settings: ArcSwap::from_pointee(settings),
@@ -137,6 +139,7 @@ impl Assembly {
             learned: Arc::default(),
             cache: self.cache,
             prewarm: self.prewarm,
+            replicas,
             credentials: identity.map(|identity| Arc::new(Credentials::new(identity))),
             log,
         };
@@ -222,12 +225,24 @@ impl Assembly {
         );
         let (reports, reported) = mpsc::channel(QUEUE);
         let mut gate_link = None;
-        let mut listening = None;
+        let (mut listening, mut replicas) = (None, None);
         if let (Some((socket, hello)), Some(identity)) = (gate, identity) {
             let fleet = self.open_link(side, socket, identity)?;
             let (stepped, steps) = mpsc::channel(QUEUE);
-            gate_link = Some(GateLink { hello, orders: Arc::clone(&fleet.orders), stepped });
-            driver = driver.in_fleet(Arc::clone(&fleet));
+            let kept = Arc::new(Replicas::new(replicas::Parts {
+                live: Arc::clone(&live),
+                gates: Arc::clone(&gates),
+                stores: Arc::clone(&stores),
+                fleet: Arc::clone(&fleet),
+                reports: reports.clone(),
+                counts: Arc::clone(&self.metrics.replicas),
+                side: side.handle().clone(),
+                clock: Clock::process(),
+            }));
+            let orders = Arc::clone(&fleet.orders);
+            gate_link = Some(GateLink { hello, orders, stepped, replicas: Arc::clone(&kept) });
+            driver = driver.in_fleet(Arc::clone(&fleet), Arc::clone(&kept));
+            replicas = Some(kept);
             listening = Some((fleet, steps));
         }
         let driver = Arc::new(driver);
@@ -284,7 +299,7 @@ impl Assembly {
             }
         };
         spawn(side, "shipper", shipper.run());
-        Ok(SideParts { orders, stores, under_way, attached })
+        Ok(SideParts { orders, stores, replicas, under_way, attached })
     }
 
     fn open_link(
@@ -333,6 +348,7 @@ impl Assembly {
 struct SideParts {
     orders: Option<mpsc::Sender<Order>>,
     stores: Arc<Stores>,
+    replicas: Option<Arc<Replicas>>,
     under_way: Arc<AtomicU64>,
     attached: Option<Arc<AtomicBool>>,
 }

@@ -188,6 +188,18 @@ pub trait StateStore: Send + Sync {
     /// From now on nothing below `epoch` is served; what is staged becomes live. Idempotent.
     async fn fence(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault>;
 
-    /// Drops what is held below `epoch`, staged copies included. Idempotent.
+    /// Drops what is held below `epoch`, staged copies included and the replica not. Idempotent.
     async fn release(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault>;
+
+    /// Keeps a copy of a session that lives in another zone, apart from what handoffs stage. A
+    /// delta goes on top of what is kept, and an empty one says that it is still of use. Nothing of
+    /// it is served before [`StateStore::adopt`].
+    async fn keep(&self, site: &Site, key: SessionKey, copy: &StateCopy) -> Result<(), StateFault>;
+
+    /// As [`StateStore::fence`], but what becomes live is the replica. False if the store can tell
+    /// that there is none: then only the fence is set.
+    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<bool, StateFault>;
+
+    /// Drops the replica. Idempotent.
+    async fn forsake(&self, site: &Site, key: SessionKey) -> Result<(), StateFault>;
 }

@@ -8,9 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod backtest;
+mod forecast;
 mod replay;
 
 pub use backtest::{BacktestArgs, BacktestTask, OwnArgs};
+pub use forecast::{By, ForecastArgs};
 pub use replay::{ReplayArgs, TermsArgs};
 
 /// Keeps every session at home, and moves it live when another zone is better.
@@ -35,6 +37,8 @@ pub enum Verb {
     Status(AskArgs),
     /// Explain where a session lives and why
     Why(WhyArgs),
+    /// Show what control has learnt of a user, or have it forgotten
+    Profile(ProfileArgs),
     /// Hand a session over to a zone
     Move(MoveArgs),
     /// Let a zone take no more sessions and hand those it has over elsewhere
@@ -43,6 +47,8 @@ pub enum Verb {
     Open(ZoneArgs),
     /// List sessions with their homes
     Sessions(SessionsArgs),
+    /// Show what control foresees of a zone or a user
+    Forecast(ForecastArgs),
     /// Show the configuration in force
     Config {
         /// What to do with it.
@@ -168,6 +174,20 @@ pub struct WhyArgs {
     /// Which session.
     #[command(flatten)]
     pub key: KeyArgs,
+    /// Whom to ask and how to write.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+/// `homing profile`.
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// Which user.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Have control forget it: its profile and the history of its moves
+    #[arg(long)]
+    pub forget: bool,
     /// Whom to ask and how to write.
     #[command(flatten)]
     pub ask: AskArgs,

@@ -72,6 +72,8 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Trouble> {
         Verb::Config { verb: ConfigVerb::Show(args) } => block_on(command::document::show(&args)),
         Verb::Status(args) => block_on(command::status::run(&args)),
         Verb::Why(args) => block_on(command::session::why(&args)),
+        Verb::Profile(args) => block_on(command::profile::run(&args)),
+        Verb::Forecast(args) => block_on(command::forecast::run(&args)),
         Verb::Move(args) => block_on(command::session::move_session(&args)),
         Verb::Sessions(args) => block_on(command::session::list(&args)),
         Verb::Drain(args) => block_on(command::zone::drain(&args)),

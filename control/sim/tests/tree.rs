@@ -27,7 +27,10 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("homing-plan", &["homing-session", "homing-wire"]),
     ("homing-sim", &["homing-plan", "homing-session", "homing-wire"]),
     ("homing-proxy", &["homing-identity", "homing-session", "homing-wire"]),
-    ("homing-control", &["homing-identity", "homing-plan", "homing-session", "homing-wire"]),
+    (
+        "homing-control",
+        &["homing-forecast", "homing-identity", "homing-plan", "homing-session", "homing-wire"],
+    ),
     (
         "homing",
         &[

@@ -28,6 +28,9 @@ pub struct WhyBody {
     pub zone: String,
     /// At which epoch.
     pub epoch: u64,
+    /// The zone that has a replica of it and takes it if its own is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heir: Option<String>,
     /// Whether control has heard of requests of it; if not, only the fields above speak.
     pub known: bool,
     /// What is known of it.
@@ -193,7 +196,7 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
     Ok(Some(format!("{}/{key}", caller.0)))
 }
 
-fn session_key(text: &str) -> Result<SessionKey, Problem> {
+pub(super) fn session_key(text: &str) -> Result<SessionKey, Problem> {
     text.parse().map_err(|_| {
         Problem::bad_request(
             "a session key is 32 hexadecimal digits; ask a proxy's /why for the key of a request",
@@ -238,6 +241,7 @@ fn why_body(key: SessionKey, why: &WhySession) -> WhyBody {
         session: key.to_string(),
         zone: name(why.home.zone),
         epoch: why.home.epoch.0,
+        heir: why.heir.map(name),
         known: details.is_some(),
         details,
     }

@@ -44,6 +44,25 @@ pub struct Release {
     pub epoch: u64,
 }
 
+/// Which zone has a replica of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeirRow {
+    /// The zone that owns the session.
+    pub zone: u8,
+    /// The life of its gate that said so.
+    pub incarnation: u64,
+    /// The epoch it owns it at.
+    pub epoch: u64,
+    /// The word's number; 0 for a former owner that keeps what it handed over.
+    pub seq: u64,
+    /// The zone that has the replica.
+    pub heir: u8,
+    /// The life of its gate that has it.
+    pub heir_incarnation: u64,
+    /// When it was said, milliseconds since the Unix epoch.
+    pub told_ms: u64,
+}
+
 /// What became of a directive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryRow {
@@ -189,6 +208,27 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
             3 => Pending::Claim { from: StartFrom::Store },
             _ => return None,
         },
+    })
+}
+
+pub(super) fn heir_bytes(row: &HeirRow) -> Vec<u8> {
+    let mut out = vec![row.zone, row.heir];
+    for number in [row.incarnation, row.epoch, row.seq, row.heir_incarnation, row.told_ms] {
+        out.extend(number.to_be_bytes());
+    }
+    out
+}
+
+pub(super) fn heir(bytes: &[u8]) -> Option<HeirRow> {
+    let mut take = Take(bytes);
+    Some(HeirRow {
+        zone: take.u8()?,
+        heir: take.u8()?,
+        incarnation: take.u64()?,
+        epoch: take.u64()?,
+        seq: take.u64()?,
+        heir_incarnation: take.u64()?,
+        told_ms: take.u64()?,
     })
 }
 

@@ -156,6 +156,7 @@ impl Lead {
         for key in keys {
             self.tell(key, Event::LivesChanged, now_ms);
         }
+        self.succeed(now_ms);
     }
 
     /// The life of each zone's gate for a session. Without gates the installation is solo: the

@@ -9,8 +9,8 @@ use homing_session::handoff::{
     record::{Ended, Lives, Pending},
 };
 use homing_wire::{
-    Activated, Directive, DirectiveId, Epoch, FromProxy, Home, Incarnation, Outcome, OutcomeEnd,
-    Policy, SessionKey, ToProxy, UndoneReason, Version, ZoneId,
+    Activated, Directive, DirectiveId, FromProxy, Home, Incarnation, Outcome, OutcomeEnd, Policy,
+    SessionKey, ToProxy, UndoneReason, Version, ZoneId,
 };
 
 use super::{ENDED_KEPT, Lead};
@@ -28,7 +28,7 @@ const CLAIMS_ENOUGH: u32 = 3;
 pub(super) struct Held {
     authority: Authority,
     /// The table that shows the commit.
-    shown: Option<Version>,
+    pub(super) shown: Option<Version>,
     /// How often its claim was told to an attached proxy.
     claims: u32,
     /// Why the proxy undid it, if it said so.
@@ -79,8 +79,9 @@ impl Lead {
         for mut directive in wanted {
             let home = table.home(directive.key);
             let lives = self.lives(directive.key);
+            let heir = self.heir_of(directive.key, &lives, now_ms);
             // Where no gate lives that could be told, nothing can be handed over.
-            let Some(life) = view(&lives).live(home.zone) else {
+            let Some(life) = view(&lives, heir).live(home.zone) else {
                 continue;
             };
             let known = self.handoffs.get(&directive.key).map(|held| *held.authority.record());
@@ -93,12 +94,11 @@ impl Lead {
             };
             directive.id = DirectiveId(self.next_directive);
             let mut authority = Authority::new(record, patience, now_ms);
-            let Ok(directive) = authority.prepare(directive, view(&lives), now_ms) else {
+            let Ok(directive) = authority.prepare(directive, view(&lives, heir), now_ms) else {
                 continue;
             };
             self.next_directive += 1;
-            let held = Held { authority, shown: None, claims: 0, undone: None, issued_ms: now_ms };
-            self.handoffs.insert(directive.key, held);
+            self.handoffs.insert(directive.key, Held::of(authority, now_ms));
             issued.push(directive);
         }
         if issued.is_empty() {
@@ -123,8 +123,9 @@ impl Lead {
     /// Gives a session's authority an event.
     pub(super) fn tell(&mut self, key: SessionKey, event: Event, now_ms: u64) {
         let lives = self.lives(key);
+        let heir = self.heir_of(key, &lives, now_ms);
         if let Some(held) = self.handoffs.get_mut(&key) {
-            held.authority.handle(event, view(&lives), now_ms);
+            held.authority.handle(event, view(&lives, heir), now_ms);
             self.act(key, now_ms);
         }
     }
@@ -193,21 +194,6 @@ impl Lead {
         }
     }
 
-    /// Sends a release, or keeps it until a proxy attaches.
-    fn release(&mut self, key: SessionKey, release: Release) {
-        if self.shared.roll.oldest_acked().is_none() {
-            self.releases.insert(key, release);
-            self.out.entries.push(Entry::Release(key, Some(release)));
-            return;
-        }
-        let directive = DirectiveId(release.directive);
-        let epoch = Epoch(release.epoch);
-        self.send(None, ToProxy::Release { directive, key, epoch });
-        if self.releases.remove(&key).is_some() {
-            self.out.entries.push(Entry::Release(key, None));
-        }
-    }
-
     /// A handoff has ended: the table shows it, the history tells it.
     fn ended(&mut self, key: SessionKey, directive: DirectiveId, ended: Ended, now_ms: u64) {
         let Some(held) = self.handoffs.get(&key) else {
@@ -241,6 +227,9 @@ impl Lead {
             EndRow::Undone { .. } => "undone",
         });
         if let Some(order) = order {
+            if matches!(ended, Ended::Committed { .. }) {
+                self.heir_passes(&order, now_ms);
+            }
             self.remember(&order, issued_ms, end, now_ms);
         }
     }
@@ -301,6 +290,7 @@ impl Lead {
                     self.outcome_of_open(directive, key, &end, now_ms);
                 }
             }
+            FromProxy::Heir(heir) => self.heir_named(proxy, incarnation, heir, now_ms),
             FromProxy::Owned { key, incarnation, epoch } => {
                 let owned = Message::Owned { incarnation, epoch };
                 self.tell(key, Event::Heard(owned), now_ms);
@@ -427,34 +417,6 @@ impl Lead {
         table.directives().get(&directive).map(|directive| directive.key)
     }
 
-    /// Proxies have acknowledged more: releases may be due.
-    pub(super) fn acked(&mut self, now_ms: u64) {
-        let Some(oldest) = self.shared.roll.oldest_acked() else {
-            return;
-        };
-        let due: Vec<(SessionKey, Epoch)> = self
-            .handoffs
-            .iter()
-            .filter(|(_, held)| held.authority.record().pending == Pending::Settled)
-            .filter(|(_, held)| held.shown.is_some_and(|shown| shown <= oldest))
-            .map(|(key, held)| (*key, held.authority.record().epoch))
-            .collect();
-        for (key, epoch) in due {
-            if let Some(held) = self.handoffs.get_mut(&key) {
-                held.shown = None;
-            }
-            self.tell(key, Event::Published(epoch), now_ms);
-        }
-    }
-
-    /// A proxy attached: it may have been away when something was sent.
-    pub(super) fn attached(&mut self, proxy: &str) {
-        tracing::debug!(proxy, releases = self.releases.len(), "releases are sent again");
-        for (key, release) in self.releases.clone() {
-            self.release(key, release);
-        }
-    }
-
     /// Lets authorities look again whose time has come.
     pub(super) fn wake_handoffs(&mut self, now_ms: u64) {
         let due: Vec<SessionKey> = self
@@ -480,6 +442,15 @@ fn owned(record: &Record) -> Event {
 }
 
 impl Held {
+    /// A session that its authority begins to look after.
+    pub(super) fn of(authority: Authority, issued_ms: u64) -> Self {
+        Self { authority, shown: None, claims: 0, undone: None, issued_ms }
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        self.authority.record()
+    }
+
     /// The epoch of a claim that needs no more answer: see [`CLAIMS_ENOUGH`].
     fn claimed(&self, oldest: Option<Version>) -> Option<Record> {
         let record = self.authority.record();
@@ -489,6 +460,7 @@ impl Held {
     }
 }
 
-fn view(lives: &[Option<Incarnation>]) -> Lives<'_> {
-    Lives { by_zone: lives, heir: None, ephemeral: false }
+/// State lives in the zone's store and outlives a gate, so the zone's next life comes first.
+fn view(lives: &[Option<Incarnation>], heir: Option<ZoneId>) -> Lives<'_> {
+    Lives { by_zone: lives, heir, ephemeral: false }
 }

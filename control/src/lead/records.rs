@@ -29,6 +29,7 @@ impl Lead {
         }
         self.shared.metrics.record_batches.add(1);
         self.shared.metrics.activities.add(batch.sessions.len() as u64);
+        self.meter.take(&batch);
         for activity in &batch.sessions {
             self.profiles.take(activity, now_ms);
             // A gate that executes at a higher epoch than the table shows knows better.

@@ -63,9 +63,11 @@ impl Lead {
         }
         if self.rounds.is_multiple_of(EXPIRE_EVERY) {
             self.expire(now_ms);
+            self.expire_heirs(now_ms);
         }
         let figures = self.figures_of_zones(now_ms);
         *self.shared.zones.write() = Arc::new(figures.clone());
+        self.observe(&figures, now_ms);
         self.have_planned(&figures, now_ms);
         self.write_records();
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use homing_plan::{Explanation, Inputs, Profile, explain};
-use homing_wire::{Facts, Home, SessionKey};
+use homing_wire::{Facts, Home, SessionKey, ZoneId};
 
 use super::Lead;
 
@@ -14,6 +14,8 @@ pub struct WhySession {
     pub facts: Arc<Facts>,
     /// Where it lives by the table.
     pub home: Home,
+    /// The zone that has a replica of it and takes it if its own is lost.
+    pub heir: Option<ZoneId>,
     /// What is known of it; `None` if control has heard of no request of its, and only the table
     /// speaks.
     pub known: Option<(Profile, Explanation)>,
@@ -36,6 +38,8 @@ impl Lead {
             let explanation = explain(&inputs, profile, now_ms);
             (profile.clone(), explanation)
         });
-        Some(Box::new(WhySession { facts: table.facts().clone(), home: table.home(key), known }))
+        let (facts, home) = (table.facts().clone(), table.home(key));
+        let heir = self.heir_of(key, &self.lives(key), now_ms);
+        Some(Box::new(WhySession { facts, home, heir, known }))
     }
 }

@@ -11,7 +11,7 @@ use homing_wire::{
     ZoneId, ZoneSample,
 };
 
-use crate::world::{DOCUMENT, Proxy, eventually, get, hello, post, push, start};
+use crate::world::{DOCUMENT, Proxy, ask, eventually, get, hello, post, push, start};
 
 const KEY: SessionKey = SessionKey(1);
 
@@ -237,6 +237,24 @@ async fn a_move_is_committed_on_the_targets_word_and_the_source_released() {
     let next = outcomes["next"].as_u64().unwrap();
     let none = get(control.api, &format!("/v1/outcomes?cursor={next}")).await.json();
     assert!(none["outcomes"].as_array().unwrap().is_empty());
+
+    // What is known of the user, until it is to be forgotten; where it lives stays.
+    let user = format!("/v1/users/{KEY}");
+    let known = get(control.api, &user).await.json();
+    assert_eq!(known["moves"][0]["to"], name);
+    assert_eq!(ask(control.api, "DELETE", &user, "", "").await.status, 204);
+    assert_eq!(get(control.api, &user).await.status, 404);
+    assert_eq!(ask(control.api, "DELETE", &user, "", "").await.status, 404);
+    let of_directive = format!("/v1/directives/{}", directive.id);
+    assert_eq!(get(control.api, &of_directive).await.status, 404);
+    control.shutdown().await;
+    let control = start(folder.path()).await;
+    assert_eq!(get(control.api, &user).await.status, 404);
+    assert!(
+        get(control.api, "/v1/outcomes").await.json()["outcomes"].as_array().unwrap().is_empty()
+    );
+    let why = get(control.api, &format!("/v1/sessions/{KEY}/why")).await.json();
+    assert_eq!(why["zone"], name);
     control.shutdown().await;
 }
 

@@ -2,6 +2,8 @@
 //! that outlives it. Everything runs on real sockets and a real file.
 
 mod api;
+mod forecasts;
+mod heirs;
 mod link;
 mod process;
 mod restart;

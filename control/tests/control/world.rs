@@ -243,20 +243,29 @@ impl Proxy {
     /// Skips to the next message that is not a piece of an update.
     pub(crate) async fn order(&mut self) -> ToProxy {
         loop {
-            match self.next().await.expect("an order comes") {
-                ToProxy::Chunk(piece) => {
-                    // Kept up with, not looked at.
-                    if let Ok(Some((_, sealed))) = self.assembly.push(piece)
-                        && let Ok(delta) = Delta::decode(&sealed)
-                        && let Some(table) = self.table.as_mut()
-                    {
-                        table.apply(&delta).expect("it applies");
-                        self.ack().await;
-                    }
-                }
-                other => return other,
+            if let Some(order) = self.take().await {
+                return order;
             }
         }
+    }
+
+    /// Takes the next message: an update is applied and acknowledged, all else is returned.
+    pub(crate) async fn take(&mut self) -> Option<ToProxy> {
+        let piece = match self.next().await.expect("a message comes") {
+            ToProxy::Chunk(piece) => piece,
+            other => return Some(other),
+        };
+        let Ok(Some((_, sealed))) = self.assembly.push(piece) else { return None };
+        if let Ok(table) = PlacementTable::decode(&sealed) {
+            self.table = Some(table);
+            self.ack().await;
+        } else if let Ok(delta) = Delta::decode(&sealed)
+            && let Some(table) = self.table.as_mut()
+        {
+            table.apply(&delta).expect("it applies");
+            self.ack().await;
+        }
+        None
     }
 }
 

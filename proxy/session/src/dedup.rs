@@ -79,6 +79,11 @@ impl DedupWindow {
         self.entries.iter().enumerate().position(|(at, entry)| has_later(at, entry.client))
     }
 
+    /// The digests of the requests remembered, oldest first.
+    pub fn digests(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().map(|entry| entry.digest)
+    }
+
     /// Requests remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,6 +1,8 @@
 //! Control's word about single sessions: its question whether a handoff ever took place, and its
 //! order to own one. Both go through the same machine as everything else.
 
+use std::sync::Arc;
+
 use homing_session::gate::{Event, Reaction, StartFrom};
 use homing_wire::{
     DirectiveId, FromProxy, Incarnation, OutcomeEnd, SessionKey, ZoneId, message::Activated,
@@ -39,9 +41,19 @@ impl ControlLink {
         }
     }
 
-    /// A gate obeys, and says so.
+    /// A gate obeys, and says so. What it keeps of a session for another zone is made live first;
+    /// control repeats an order that is not answered meanwhile.
     fn own_at_gate(&self, key: SessionKey, own: Event) -> Option<FromProxy> {
         let live = self.live.load_full();
+        if let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.replicas.keeper().has(key)) {
+            let replicas = Arc::clone(&fleet.replicas);
+            tokio::spawn(async move {
+                if let Err(fault) = replicas.keeper().inherit(&live, key).await {
+                    tracing::warn!(%key, %fault, "a replica cannot be made live yet");
+                }
+            });
+            return None;
+        }
         let zone = self.gates.seat().gate()?.zone_in(live.table.facts())?;
         match self.gates.step(&live, zone, key, own, self.now_ms()) {
             Ok(reaction) => {

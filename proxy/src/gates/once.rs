@@ -96,6 +96,15 @@ impl Permit {
         }
     }
 
+    /// The app has answered: what came of the request is known before its answer goes out.
+    pub fn is_executed(&mut self, status: u16) {
+        let Some(shard) = self.gates.known(self.zone, self.key) else { return };
+        if let Some(window) = shard.lock().dedup_mut(self.key).filter(|_| self.entered.is_some()) {
+            self.settle(window, Some(status));
+        }
+        self.entered = None;
+    }
+
     /// Writes what came of the request under its name: the app's status, if it gave one.
     pub(super) fn settle(&self, window: &mut DedupWindow, status: Option<u16>) {
         let Some(Entered { name, sent }) = self.entered else { return };
@@ -115,6 +124,17 @@ impl Gates {
         let shard = shard.lock();
         let window = shard.dedup(key).filter(|window| !window.is_empty());
         window.map(DedupWindow::export).unwrap_or_default()
+    }
+
+    /// As [`Self::window`], at an instant at which no named request is in execution; `None` at any
+    /// other. Two equal windows with a copy of the state between them are of one instant.
+    #[must_use]
+    pub fn window_at_rest(&self, zone: ZoneId, key: SessionKey) -> Option<Vec<u8>> {
+        let Some(shard) = self.known(zone, key) else { return Some(Vec::new()) };
+        let shard = shard.lock();
+        let Some(window) = shard.dedup(key) else { return Some(Vec::new()) };
+        let under_way = window.digests().any(|digest| (digest >> ASKED_BITS) as u16 == UNDER_WAY);
+        (!under_way).then(|| window.export())
     }
 
     /// Puts the window that came with a grant of this epoch in place, before the session is served

@@ -27,6 +27,7 @@ use crate::{
     gates::Gates,
     live::{Live, LiveTable},
     prewarm::Prewarm,
+    replicas::Replicas,
     seat::Seat,
     state::{Site, StateStore},
     telemetry::Metrics,
@@ -49,6 +50,7 @@ pub struct Driver {
     pub(super) clock: Clock,
     /// What a gate in a fleet has beside; `None` in solo.
     fleet: Option<Arc<Fleet>>,
+    pub(super) replicas: Option<Arc<Replicas>>,
 }
 
 /// What a gate in a fleet hands sessions over with.
@@ -86,14 +88,14 @@ impl Driver {
         metrics: Arc<Metrics>,
         prewarm: Arc<Prewarm>,
     ) -> Self {
-        let (clock, fleet) = (Clock::process(), None);
-        Self { live, gates, stores, log, releases, metrics, prewarm, clock, fleet }
+        let (clock, fleet, replicas) = (Clock::process(), None, None);
+        Self { live, gates, stores, log, releases, metrics, prewarm, clock, fleet, replicas }
     }
 
     /// The same, of a gate in a fleet.
     #[must_use]
-    pub fn in_fleet(self, fleet: Arc<Fleet>) -> Self {
-        Self { fleet: Some(fleet), ..self }
+    pub fn in_fleet(self, fleet: Arc<Fleet>, replicas: Arc<Replicas>) -> Self {
+        Self { fleet: Some(fleet), replicas: Some(replicas), ..self }
     }
 
     /// Whether a directive is this process's to carry out, in this life.
@@ -190,7 +192,7 @@ impl Driver {
             // No gate sends requests there any more; the app's own fence is a second one.
             tracing::warn!(%key, zone = site.zone.0, %fault, "the source's app is not fenced");
         }
-        self.releases.add(PendingRelease { key, site, service, to });
+        self.releases.add(PendingRelease { key, site, service, to, since: Instant::now() });
     }
 
     fn run<'a>(

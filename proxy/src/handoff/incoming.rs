@@ -81,9 +81,18 @@ impl Incoming {
         (mut send, mut receive): (quinn::SendStream, quinn::RecvStream),
     ) {
         let opened = tokio::time::timeout(OPEN_WAIT, frames::read(&mut receive, 0)).await;
-        let Ok(Ok(Framed { frame: LinkFrame::Open(open), .. })) = opened else {
-            tracing::debug!("a stream did not say what it is about");
-            return;
+        let open = match opened.map(|opened| opened.map(|framed| framed.frame)) {
+            Ok(Ok(LinkFrame::Open(open))) => open,
+            Ok(Ok(LinkFrame::Mirror(mirror))) => {
+                if let Some(replicas) = &driver.replicas {
+                    replicas.keeper().serve(*mirror, (send, receive)).await;
+                }
+                return;
+            }
+            _ => {
+                tracing::debug!("a stream did not say what it is about");
+                return;
+            }
         };
         let taking = match self.taking(driver, fleet, &open) {
             Ok(taking) => taking,
@@ -310,6 +319,9 @@ impl Taking {
                     let who = Who { key: self.key, service: self.service, place: None };
                     driver.gates.introduce(&live, self.site.zone, who, now_ms);
                     driver.gates.holds().close(self.key);
+                    if let Some(replicas) = &driver.replicas {
+                        replicas.begin(&live, self.site.zone, who, self.epoch);
+                    }
                 }
                 self.target.handle(Event::Gate(reaction));
             }

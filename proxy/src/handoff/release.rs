@@ -1,10 +1,14 @@
 //! What the sources of completed handoffs still keep. It is let go only once a table on disk says
 //! that the session lives elsewhere: until then it is the copy that a machine crash would need.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use homing_session::gate::{Event, Reaction};
-use homing_wire::{ServiceId, SessionKey, table::Home};
+use homing_wire::{ServiceId, SessionKey, Tier, table::Home};
 use parking_lot::Mutex;
 
 use super::{Busy, sites::Stores};
@@ -13,6 +17,10 @@ use crate::{clock::Clock, gates::Gates, live::Live, state::Site};
 /// Releases that may wait. Beyond, the oldest is forgotten: its copy stays behind, fenced and
 /// harmless, until its app's own expiry.
 const PENDING_MAX: usize = 100_000;
+
+/// How long the source of a replicated session keeps it: until its new owner has named another heir
+/// it is the heir, and control counts on it for a little less than this.
+const RETAIN: Duration = Duration::from_secs(60);
 
 /// A copy that a source may let go.
 #[derive(Clone, Debug)]
@@ -25,6 +33,8 @@ pub struct PendingRelease {
     pub service: ServiceId,
     /// Where the session lives now.
     pub to: Home,
+    /// When it was handed over.
+    pub since: Instant,
 }
 
 /// The copies that wait to be let go.
@@ -69,7 +79,10 @@ impl Releases {
         let waiting = std::mem::take(&mut *self.pending.lock());
         for release in waiting {
             let told = stored.home(release.key);
-            if told.epoch < release.to.epoch {
+            let services = &stored.table.facts().services;
+            let tier = services.get(release.service.index()).map_or(Tier::T0, |spec| spec.tier);
+            let retained = tier != Tier::T0 && release.since.elapsed() < RETAIN;
+            if told.epoch < release.to.epoch || retained {
                 self.add(release);
                 continue;
             }

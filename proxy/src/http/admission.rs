@@ -131,6 +131,13 @@ impl Edge {
             taken.way = Way::Gate;
             return Ok(());
         }
+        if let Some(replicas) = &self.parts.replicas
+            && replicas.keeper().has(who.key)
+        {
+            let live = self.parts.live.load_full();
+            let inherited = replicas.keeper().inherit(&live, who.key).await;
+            inherited.map_err(|_| Failure::GateUnavailable)?;
+        }
         let bytes = head_bytes(client.req_header()) as u64;
         let asking = Asking { who, zone: taken.zone, least: taken.least, bytes };
         match self.admit(asking, &mut taken.held).await? {

@@ -17,7 +17,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session as Down
 use rustls::crypto::{SecureRandom, aws_lc_rs};
 
 use super::{
-    answer, cache,
+    answer, cache, events,
     exchange::{Exchange, Way},
     failure::{Failure, is_plain},
     hop, outbound, tunnel,
@@ -28,6 +28,7 @@ use crate::{clock::Clock, endpoints::Call, listen::tcp::ConnectionFacts};
 
 mod calls;
 mod parts;
+mod replicated;
 mod rules;
 
 pub use parts::EdgeParts;
@@ -174,6 +175,9 @@ impl ProxyHttp for Edge {
         let served = match self.take_in(client, exchange).await {
             Ok(false) => return Ok(true),
             Ok(true) if tunnel::is_asked_for(client) => self.tunnel(client, exchange).await,
+            Ok(true) if events::is_asked_for(client, exchange, self.side) => {
+                self.events(client, exchange).await
+            }
             Ok(true) => return Ok(false),
             Err(failure) => Err(failure),
         };
@@ -405,6 +409,7 @@ impl ProxyHttp for Edge {
             let failure = exchange.fail(Failure::OwnershipLost);
             return Err(Error::new_in(ErrorType::HTTPStatus(failure.status())));
         }
+        self.replicated(client, exchange, head.status.as_u16()).await?;
         exchange.status = head.status.as_u16();
         exchange.head_at = Some(Instant::now());
         if let Some(ahead) = &exchange.ahead {

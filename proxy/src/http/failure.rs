@@ -32,6 +32,9 @@ pub enum Failure {
     /// The gate lost its lease, or the session, while the request was executed: what came of it
     /// must not be taken for done.
     OwnershipLost,
+    /// The request was executed, and the replica that its session's tier asks for does not have it
+    /// in time: it must not be taken for done.
+    ReplicaBehind,
     /// The zone has no healthy endpoint.
     NoEndpoint,
     /// No endpoint of the zone could be connected.
@@ -170,6 +173,9 @@ impl Failure {
             Self::OwnershipLost => told(502, "ownership-lost",
                 "The gate lost the session while the request was executed; it may or may not \
                  have been", "proxy_internal_response", None),
+            Self::ReplicaBehind => told(502, "replica-behind",
+                "The request was executed, and its session's replica does not have it yet",
+                "proxy_internal_response", None),
             Self::NoEndpoint => told(503, "no-endpoint",
                 "The session's zone has no healthy endpoint", "destination_unavailable", Some(5)),
             Self::ConnectFailed => told(502, "connect-failed",

@@ -26,11 +26,11 @@ use super::{
 };
 use crate::gates::Finish;
 
-mod call;
 mod leg;
 mod relay;
 
-use leg::{Leg, RESUME, refuse};
+use leg::{Leg, refuse};
+pub(super) use leg::{RESUME, number};
 
 const SUBPROTOCOL: &str = "sec-websocket-protocol";
 /// The close code for clients that have to come back themselves (RFC 6455, service restart).
@@ -209,7 +209,7 @@ impl Edge {
     }
 
     /// Gives the session's place back: nothing is executed here any more.
-    fn give_back(&self, client: &Downstream, exchange: &mut Exchange) {
+    pub(super) fn give_back(&self, client: &Downstream, exchange: &mut Exchange) {
         let latency_us = exchange.us_to(exchange.head_at.unwrap_or_else(Instant::now));
         if let Some(permit) = exchange.taken.as_mut().and_then(|taken| taken.permit.take()) {
             let (status, bytes) = (exchange.status, client.body_bytes_sent() as u64);
@@ -218,7 +218,7 @@ impl Edge {
         }
     }
 
-    async fn let_in_again(
+    pub(super) async fn let_in_again(
         &self,
         client: &Downstream,
         exchange: &mut Exchange,
@@ -298,19 +298,21 @@ impl Edge {
                 return None;
             }
             tokio::time::sleep(TRY_AGAIN).await;
-            if !exchange.is_for_gate() {
-                continue;
-            }
-            let taken = exchange.taken.as_mut()?;
-            taken.facts = self.parts.facts.of(self.parts.live.load().table.facts());
-            // The table or another gate may know better by now.
-            let (key, _) = taken.session?;
-            let live = self.parts.live.load();
-            let shown = live.home(key);
-            let home = self.parts.learned.hint(&live, key).unwrap_or(shown);
-            if home.epoch >= taken.least {
-                (taken.zone, taken.least) = (home.zone, home.epoch);
-            }
+            self.look_for_home(exchange);
+        }
+    }
+
+    /// Where a request that is for a gate goes by now: the table or another gate may know better.
+    pub(super) fn look_for_home(&self, exchange: &mut Exchange) {
+        let Some(taken) = exchange.taken.as_mut().filter(|taken| taken.way == Way::Gate) else {
+            return;
+        };
+        taken.facts = self.parts.facts.of(self.parts.live.load().table.facts());
+        let Some((key, _)) = taken.session else { return };
+        let live = self.parts.live.load();
+        let home = self.parts.learned.hint(&live, key).unwrap_or(live.home(key));
+        if home.epoch >= taken.least {
+            (taken.zone, taken.least) = (home.zone, home.epoch);
         }
     }
 
@@ -347,7 +349,7 @@ impl Tunnel {
     fn new(exchange: &Exchange, resume: Option<&http::HeaderValue>, leg: &Leg) -> Self {
         let service = exchange.taken.as_ref().and_then(Taken::service);
         // What the app lacks of the messages said so far, the edge says again.
-        let told = resume.and_then(|value| leg.taken().or_else(|| leg::number(value, "client")));
+        let told = resume.and_then(|value| leg.taken().or_else(|| number(value, "client")));
         Self {
             policy: service.map_or(LongLived::Drain, |service| service.long_lived),
             from_client: Scanner::default(),
@@ -356,7 +358,7 @@ impl Tunnel {
             recent: Recent::default(),
             base: told.unwrap_or(0),
             subprotocol: leg.reply.head.headers.get(SUBPROTOCOL).cloned(),
-            app_messages: resume.and_then(|value| leg::number(value, "app")).unwrap_or(0),
+            app_messages: resume.and_then(|value| number(value, "app")).unwrap_or(0),
         }
     }
 

@@ -274,6 +274,32 @@ impl StateStore for HookStore {
         self.call(site, key, call).await.map(drop)
     }
 
+    async fn keep(&self, site: &Site, key: SessionKey, copy: &StateCopy) -> Result<(), StateFault> {
+        // No directive has the number 0: to an app that tells stagings apart by it, it is one.
+        let (version, kind) = (copy.version, copy.kind.name());
+        let query = format!("?directive=0&version={version}&kind={kind}&replica=true");
+        let body = copy.bytes.clone();
+        let call = Call { hook: Hook::Import, method: Method::PUT, query: &query, body };
+        self.call(site, key, call).await.map(drop)
+    }
+
+    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<bool, StateFault> {
+        let query = format!("?epoch={epoch}&replica=true");
+        let call =
+            Call { hook: Hook::Fence, method: Method::POST, query: &query, body: Bytes::new() };
+        self.call(site, key, call).await.map(|_| true)
+    }
+
+    async fn forsake(&self, site: &Site, key: SessionKey) -> Result<(), StateFault> {
+        let call = Call {
+            hook: Hook::Release,
+            method: Method::POST,
+            query: "?epoch=0&replica=true",
+            body: Bytes::new(),
+        };
+        self.call(site, key, call).await.map(drop)
+    }
+
     async fn release(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
         let query = format!("?epoch={epoch}");
         let call =

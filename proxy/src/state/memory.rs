@@ -30,12 +30,18 @@ struct Held {
     live_epoch: Epoch,
     live: Option<StateCopy>,
     staged: Option<StateCopy>,
+    /// Of a session that lives in another zone.
+    replica: Option<StateCopy>,
 }
 
 impl Held {
     fn bytes(&self) -> u64 {
         let size = |copy: &Option<StateCopy>| copy.as_ref().map_or(0, |copy| copy.bytes.len());
-        (size(&self.live) + size(&self.staged)) as u64
+        (size(&self.live) + size(&self.staged) + size(&self.replica)) as u64
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.live.is_none() && self.staged.is_none() && self.replica.is_none()
     }
 }
 
@@ -149,6 +155,40 @@ impl StateStore for MemoryStore {
         })
     }
 
+    async fn keep(&self, site: &Site, key: SessionKey, copy: &StateCopy) -> Result<(), StateFault> {
+        if copy.kind == CopyKind::Delta {
+            return Ok(());
+        }
+        let keep = |held: &mut Held| {
+            held.replica = Some(copy.clone());
+            Ok(())
+        };
+        self.change(site.zone, key, copy.bytes.len(), keep).map_err(|refused| StateFault::Refused {
+            hook: Hook::Import,
+            detail: refused.to_string(),
+        })
+    }
+
+    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<bool, StateFault> {
+        let adopt = |held: &mut Held| {
+            held.staged = held.replica.take();
+            Ok(held.staged.is_some())
+        };
+        // Making room cannot be refused for want of room.
+        let adopted = self.change(site.zone, key, 0, adopt).unwrap_or_default();
+        self.fence(site, key, epoch).await.map(|()| adopted)
+    }
+
+    async fn forsake(&self, site: &Site, key: SessionKey) -> Result<(), StateFault> {
+        let forsake = |held: &mut Held| {
+            held.replica = None;
+            Ok(())
+        };
+        let _ = self.change(site.zone, key, 0, forsake);
+        self.held.remove_if(&(site.zone, key), |_, held| held.is_nothing());
+        Ok(())
+    }
+
     async fn release(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
         let release = |held: &mut Held| {
             held.staged = None;
@@ -159,7 +199,7 @@ impl StateStore for MemoryStore {
         };
         // Making room cannot be refused for want of room.
         let _ = self.change(site.zone, key, 0, release);
-        self.held.remove_if(&(site.zone, key), |_, held| held.live.is_none());
+        self.held.remove_if(&(site.zone, key), |_, held| held.is_nothing());
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use self::{
     frame::{Entry, Held, KEYS_MAX},
     link::{Call, Server, within},
     names::Names,
-    scripts::{FENCE, PART_BYTES, PART_KEYS, READ, RELEASE, STAGE, STAGED_MS},
+    scripts::{FENCE, FORSAKE, PART_BYTES, PART_KEYS, READ, RELEASE, RENEW, STAGE, STAGED_MS},
     tracking::{Tracker, fresh_version},
 };
 use super::{CopyKind, Hook, Site, StateCopy, StateFault, StateStore};
@@ -59,6 +59,14 @@ impl fmt::Debug for RedisServers {
         let servers: Vec<_> = self.servers.iter().map(|entry| entry.key().address()).collect();
         f.debug_tuple("RedisServers").field(&servers).finish()
     }
+}
+
+/// Where at a server copies lie that are not live.
+struct Area {
+    /// A hash of their keys, and how far they have come.
+    manifest: String,
+    /// What the names of their keys begin with.
+    prefix: String,
 }
 
 /// The state of one service.
@@ -203,11 +211,42 @@ impl RedisStore {
         Ok(Some(StateCopy { version, kind: CopyKind::Full, bytes }))
     }
 
+    /// Fences the session and makes what a manifest names live; whether there is a manifest.
+    async fn fence_area(
+        &self,
+        site: &Site,
+        names: &Names,
+        manifest: String,
+        epoch: Epoch,
+    ) -> Result<bool, StateFault> {
+        let server = self.server(site, Hook::Fence)?;
+        within(self.spec.timeout_ms, Hook::Fence, &server, async {
+            let mut call = server.call(Hook::Fence).await?;
+            let mut script = FENCE.prepare_invoke();
+            script.key(manifest).key(names.fence()).key(names.live());
+            script.arg(epoch.0).arg(self.fence_ms);
+            let renamed = call.script::<i64>(&script).await? == 1;
+            call.done();
+            Ok(renamed)
+        })
+        .await
+    }
+
+    /// Says of a replica that its session lives on.
+    async fn renew(&self, server: &Server, names: &Names) -> Result<(), StateFault> {
+        let mut call = server.call(Hook::Import).await?;
+        let mut script = RENEW.prepare_invoke();
+        script.key(names.replica()).arg(self.fence_ms);
+        call.script::<i64>(&script).await?;
+        call.done();
+        Ok(())
+    }
+
     async fn stage(
         &self,
         server: &Server,
         names: &Names,
-        directive: DirectiveId,
+        (area, life_ms): (Area, u64),
         copy: &StateCopy,
     ) -> Result<(), StateFault> {
         let malformed = |detail| StateFault::Malformed { hook: Hook::Import, detail };
@@ -227,7 +266,7 @@ impl RedisStore {
         let mut kind = copy.kind.name();
         while let Some(part) = parts.next() {
             let mut script = STAGE.prepare_invoke();
-            script.key(names.manifest()).arg(kind).arg(names.staged(directive)).arg(STAGED_MS);
+            script.key(&area.manifest).arg(kind).arg(&area.prefix).arg(life_ms);
             script.arg(since);
             match parts.peek() {
                 Some(_) => script.arg(""),
@@ -341,19 +380,42 @@ impl StateStore for RedisStore {
         }
         let server = self.server(site, Hook::Import)?;
         let names = Names::new(&self.spec, key);
-        let stage = self.stage(&server, &names, directive, copy);
+        let area = Area { prefix: names.staged(directive), manifest: names.manifest() };
+        let stage = self.stage(&server, &names, (area, STAGED_MS), copy);
         within(self.spec.timeout_ms, Hook::Import, &server, stage).await
     }
 
     async fn fence(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<(), StateFault> {
-        let server = self.server(site, Hook::Fence)?;
         let names = Names::new(&self.spec, key);
-        within(self.spec.timeout_ms, Hook::Fence, &server, async {
-            let mut call = server.call(Hook::Fence).await?;
-            let mut script = FENCE.prepare_invoke();
-            script.key(names.manifest()).key(names.fence()).key(names.live());
-            script.arg(epoch.0).arg(self.fence_ms);
-            call.script::<()>(&script).await?;
+        self.fence_area(site, &names, names.manifest(), epoch).await.map(drop)
+    }
+
+    async fn keep(&self, site: &Site, key: SessionKey, copy: &StateCopy) -> Result<(), StateFault> {
+        let server = self.server(site, Hook::Import)?;
+        let names = Names::new(&self.spec, key);
+        if copy.kind == CopyKind::Delta && copy.bytes.is_empty() {
+            let renew = self.renew(&server, &names);
+            return within(self.spec.timeout_ms, Hook::Import, &server, renew).await;
+        }
+        // It lives as long as the session may be idle: an owner that is quiet sends nothing.
+        let area = Area { prefix: names.replica_prefix(), manifest: names.replica() };
+        let stage = self.stage(&server, &names, (area, self.fence_ms), copy);
+        within(self.spec.timeout_ms, Hook::Import, &server, stage).await
+    }
+
+    async fn adopt(&self, site: &Site, key: SessionKey, epoch: Epoch) -> Result<bool, StateFault> {
+        let names = Names::new(&self.spec, key);
+        self.fence_area(site, &names, names.replica(), epoch).await
+    }
+
+    async fn forsake(&self, site: &Site, key: SessionKey) -> Result<(), StateFault> {
+        let server = self.server(site, Hook::Release)?;
+        let names = Names::new(&self.spec, key);
+        within(self.spec.timeout_ms, Hook::Release, &server, async {
+            let mut call = server.call(Hook::Release).await?;
+            let mut script = FORSAKE.prepare_invoke();
+            script.key(names.replica());
+            call.script::<i64>(&script).await?;
             call.done();
             Ok(())
         })

@@ -22,6 +22,7 @@ use super::{
     edge::EdgeCounts,
     prewarm::PrewarmCounts,
     recorder::{Recorder, StatusClass},
+    replicas::ReplicaCounts,
 };
 use crate::{listen::ConnectionCounts, live::LiveTable};
 
@@ -74,6 +75,10 @@ pub struct Metrics {
     pub tunnels_carried: Counter,
     /// WebSockets whose client had to be sent away because no next leg could be had.
     pub tunnels_broken: Counter,
+    /// Event streams whose leg was replaced under an open client.
+    pub streams_carried: Counter,
+    /// Event streams that were ended because no next leg could be had.
+    pub streams_ended: Counter,
     /// Messages of clients given to an app once more.
     pub messages_replayed: Counter,
     /// Answers given out of the cache, fresh or checked.
@@ -84,6 +89,8 @@ pub struct Metrics {
     pub cache_misses: Counter,
     /// What was fetched ahead of sessions.
     pub prewarm: Arc<PrewarmCounts>,
+    /// What replicas of sessions come to.
+    pub replicas: Arc<ReplicaCounts>,
     /// Connections of other nodes that were refused for their certificate, name or protocol.
     pub links_refused: Counter,
     /// Pauses of completed handoffs.
@@ -162,7 +169,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 19] = [
+        let plain: [(&str, &str, &Counter); 21] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -177,6 +184,8 @@ impl Exposition {
             ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
             ("tunnels_carried", "WebSockets carried to a new leg", &metrics.tunnels_carried),
             ("tunnels_broken", "WebSockets that could not be", &metrics.tunnels_broken),
+            ("streams_carried", "Event streams carried to a new home", &metrics.streams_carried),
+            ("streams_ended", "Event streams ended for want of one", &metrics.streams_ended),
             ("messages_replayed", "Messages given to an app again", &metrics.messages_replayed),
             ("cache_hits", "Answers out of the cache", &metrics.cache_hits),
             ("cache_stale", "Answers out of the cache after their time", &metrics.cache_stale),
@@ -187,6 +196,7 @@ impl Exposition {
             registry.register(name, help, counter.clone());
         }
         metrics.prewarm.show(&mut registry);
+        metrics.replicas.show(&mut registry);
         let pause = "Time from freeze to thaw of completed handoffs";
         registry.register_with_unit(
             "handoff_pause",

@@ -95,6 +95,35 @@ async fn the_sample_app_refuses_what_the_contract_does_not_have() {
     assert_eq!(serve(&[("homing-session", "00ff"), ("homing-epoch", "5")]).await, 200);
 }
 
+#[tokio::test]
+async fn the_sample_app_keeps_a_replica_apart_from_what_handoffs_stage() {
+    let Some((_app, address)) = sample("lisbon").await else {
+        eprintln!("SKIPPED: python3 is not installed");
+        return;
+    };
+    let hook = async |method: &str, path: &str, body: &str| {
+        let path = format!("/homing/state/00ff/{path}");
+        ask(address, send(method, &path, &[], body.to_owned())).await.status.as_u16()
+    };
+    let replica = "directive=0&replica=true";
+    let kept = format!("import?{replica}&version=3&kind=full");
+    assert_eq!(hook("PUT", &kept, "[2, 2]").await, 204);
+    let added = format!("import?{replica}&version=4&kind=delta");
+    assert_eq!(hook("PUT", &added, "[2]").await, 204);
+    // A handoff to this zone that is undone.
+    assert_eq!(hook("PUT", "import?directive=9&version=2&kind=full", "[1]").await, 204);
+    assert_eq!(hook("POST", "release?epoch=3", "").await, 204);
+    assert_eq!(hook("POST", "fence?epoch=4&replica=true", "").await, 204);
+    let headers = [("homing-session", "00ff"), ("homing-epoch", "4")];
+    assert_eq!(ask(address, get("/", &headers)).await.json()["ticks"], 4);
+    // Dropping a replica drops nothing that is live.
+    assert_eq!(hook("PUT", &kept, "[5]").await, 204);
+    assert_eq!(hook("POST", "release?epoch=0&replica=true", "").await, 204);
+    assert_eq!(hook("POST", "fence?epoch=5&replica=true", "").await, 204);
+    let headers = [("homing-session", "00ff"), ("homing-epoch", "5")];
+    assert_eq!(ask(address, get("/", &headers)).await.json()["ticks"], 5);
+}
+
 /// Follows a reference within the document.
 fn followed<'a>(document: &'a Value, node: &'a Value) -> &'a Value {
     match node["$ref"].as_str() {
@@ -139,6 +168,8 @@ fn the_contract_names_every_hook_and_what_it_takes() {
             let found = stated.iter().find(|parameter| parameter["name"] == *name);
             assert_eq!(found.expect(name)["required"], true, "{hook} {name}");
         }
+        let replica = stated.iter().find(|parameter| parameter["name"] == "replica");
+        assert_eq!(replica.is_none(), hook == "export", "{hook}");
         assert!(call["responses"].as_object().unwrap().len() >= 2, "{hook}");
     }
     let export = &paths["/{key}/export"]["get"]["responses"]["200"]["headers"];
@@ -146,7 +177,7 @@ fn the_contract_names_every_hook_and_what_it_takes() {
         assert!(export[header].is_object(), "{header}");
     }
     let client = include_str!("../../src/state/hooks.rs");
-    for word in ["?since=", "?directive=", "&version=", "&kind=", "?epoch="] {
+    for word in ["?since=", "?directive=", "&version=", "&kind=", "?epoch=", "replica=true"] {
         assert!(client.contains(word), "the client does not send {word} any more");
     }
 }

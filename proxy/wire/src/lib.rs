@@ -35,7 +35,7 @@ pub use ids::{
     ZoneId,
 };
 pub use link::LinkFrame;
-pub use message::{Activated, Chunk, FromProxy, GateHello, Hello, NackReason, ToProxy};
+pub use message::{Activated, Chunk, FromProxy, GateHello, Heir, Hello, NackReason, ToProxy};
 pub use policy::{Act, CutLimits, HoldLimits, MoveLimits, Policy};
 pub use prewarm::{HotListFault, HotObject};
 pub use record::{

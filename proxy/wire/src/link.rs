@@ -49,6 +49,43 @@ pub enum LinkFrame {
         /// From the grant's arrival to the first request that may run, microseconds.
         applied_us: u32,
     },
+    /// Owner to keeper, first on a stream: whose replica this is.
+    Mirror(Box<Mirror>),
+    /// Owner to keeper: what changed. The copy and the dedup window of the same instant follow.
+    Replica {
+        /// The copy; its versions are the store's.
+        payload: Payload,
+        /// Bytes of the dedup window, which follow the copy's.
+        window_bytes: u32,
+        /// The version it builds on, as the owner counts; 0 for a whole replica.
+        since: u64,
+        /// The version it leads to, likewise.
+        version: u64,
+    },
+    /// Keeper to owner: what it has of the owner's epoch.
+    Kept {
+        /// The life that has it.
+        incarnation: Incarnation,
+        /// Up to which version, as the owner counts; 0 for nothing.
+        version: u64,
+    },
+}
+
+/// Whose replica a stream carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The session.
+    pub key: SessionKey,
+    /// The epoch it is owned at.
+    pub epoch: Epoch,
+    /// The owner's zone by name.
+    pub from: String,
+    /// The keeper's zone by name.
+    pub to: String,
+    /// Whose service.
+    pub tenant: String,
+    /// The service's name.
+    pub service: String,
 }
 
 /// Whose handoff a stream carries. Zones and services go by name: the two gates may hold tables
@@ -148,6 +185,16 @@ impl LinkFrame {
                 window_bytes: grant.window_bytes,
             },
             Body::GrantAck(ack) => Self::GrantAck { applied_us: ack.applied_us },
+            Body::Mirror(mirror) => Self::Mirror(Box::new(mirror_from(mirror)?)),
+            Body::Replica(replica) => Self::Replica {
+                payload: payload_from(require("replica.payload", replica.payload)?)?,
+                window_bytes: replica.window_bytes,
+                since: replica.since,
+                version: replica.version,
+            },
+            Body::Kept(kept) => {
+                Self::Kept { incarnation: Incarnation(kept.incarnation), version: kept.version }
+            }
         })
     }
 
@@ -179,6 +226,25 @@ impl LinkFrame {
             Self::GrantAck { applied_us } => {
                 Body::GrantAck(proto::LinkGrantAck { applied_us: *applied_us })
             }
+            Self::Mirror(mirror) => Body::Mirror(proto::LinkMirror {
+                key: key_to_bytes(mirror.key),
+                epoch: mirror.epoch.0,
+                from: mirror.from.clone(),
+                to: mirror.to.clone(),
+                tenant: mirror.tenant.clone(),
+                service: mirror.service.clone(),
+            }),
+            Self::Replica { payload, window_bytes, since, version } => {
+                Body::Replica(proto::LinkReplica {
+                    payload: Some(payload_to(*payload)),
+                    window_bytes: *window_bytes,
+                    since: *since,
+                    version: *version,
+                })
+            }
+            Self::Kept { incarnation, version } => {
+                Body::Kept(proto::LinkKept { incarnation: incarnation.0, version: *version })
+            }
         }
     }
 }
@@ -194,6 +260,17 @@ fn open_from(open: proto::LinkOpen) -> Result<Open, InvalidField> {
         tenant: text("open.tenant", open.tenant, NAME_BYTES_MAX)?,
         service: text("open.service", open.service, NAME_BYTES_MAX)?,
         hot: open.hot,
+    })
+}
+
+fn mirror_from(mirror: proto::LinkMirror) -> Result<Mirror, InvalidField> {
+    Ok(Mirror {
+        key: key("mirror.key", &mirror.key)?,
+        epoch: Epoch(mirror.epoch),
+        from: text("mirror.from", mirror.from, NAME_BYTES_MAX)?,
+        to: text("mirror.to", mirror.to, NAME_BYTES_MAX)?,
+        tenant: text("mirror.tenant", mirror.tenant, NAME_BYTES_MAX)?,
+        service: text("mirror.service", mirror.service, NAME_BYTES_MAX)?,
     })
 }
 

@@ -79,6 +79,25 @@ pub enum FromProxy {
         /// The epoch it owns it at.
         epoch: Epoch,
     },
+    /// The gate that owns a session has a replica of it in another zone.
+    Heir(Heir),
+}
+
+/// Which zone has a replica of a session, and so takes it if its own zone dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heir {
+    /// The session.
+    pub key: SessionKey,
+    /// The zone that owns it.
+    pub zone: ZoneId,
+    /// The epoch it owns it at.
+    pub epoch: Epoch,
+    /// Counts the words of one life at one epoch; the highest holds.
+    pub seq: u64,
+    /// The zone that has the replica.
+    pub heir: ZoneId,
+    /// The life of its gate that has it.
+    pub heir_incarnation: Incarnation,
 }
 
 /// Who attaches, in which life, and what it holds.
@@ -217,6 +236,15 @@ pub enum ToProxy {
         term: u64,
         /// For how long.
         ms: u32,
+    },
+    /// The word of that number about a session's heir is stored.
+    HeirKnown {
+        /// The session.
+        key: SessionKey,
+        /// The epoch it was about.
+        epoch: Epoch,
+        /// Its number.
+        seq: u64,
     },
 }
 

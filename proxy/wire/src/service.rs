@@ -151,8 +151,8 @@ impl Default for Hooks {
 /// What becomes of long-lived connections at a handoff.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LongLived {
-    /// The client's WebSocket stays open, and the leg behind it is dialled anew at the session's
-    /// new home. Other long responses drain.
+    /// The client's WebSocket or event stream stays open, and the leg behind it is dialled anew at
+    /// the session's new home. Other long responses drain.
     Carry,
     /// The client of a WebSocket is told to reconnect (close code 1012) once its session is
     /// frozen, and comes back to the new home. Other long responses drain.

@@ -9,8 +9,8 @@ use homing_wire::{
     Redis, RedisUrl, SameSite, Service, ServiceId, SessionActivity, SessionKey, SessionSource,
     StateSpec, TableDraft, TableFault, TrafficLimits, UndoneReason, UpstreamProtocol, Version,
     Zone, ZoneId, ZoneSample, chunk, envelope,
-    link::{LinkFault, LinkFrame, Open, Payload},
-    message::{Activated, Chunk, FromProxy, GateHello, Hello, NackReason, ToProxy},
+    link::{LinkFault, LinkFrame, Mirror, Open, Payload},
+    message::{Activated, Chunk, FromProxy, GateHello, Heir, Hello, NackReason, ToProxy},
 };
 use proptest::prelude::*;
 
@@ -384,6 +384,14 @@ fn every_message_comes_back_as_it_went() {
             detail: "no answer".to_owned(),
         },
         FromProxy::Owned { key: SessionKey(9), incarnation: Incarnation(1), epoch: Epoch(2) },
+        FromProxy::Heir(Heir {
+            key: SessionKey(9),
+            zone: ZoneId(1),
+            epoch: Epoch(2),
+            seq: 7,
+            heir: ZoneId(3),
+            heir_incarnation: Incarnation(5),
+        }),
         FromProxy::Ack { version: Version { term: 1, n: 2 }, digest: 4 },
         FromProxy::Records(RecordBatch {
             incarnation: Incarnation(1),
@@ -441,6 +449,7 @@ fn every_message_comes_back_as_it_went() {
         },
         ToProxy::Release { directive: DirectiveId(1), key: SessionKey(2), epoch: Epoch(3) },
         ToProxy::OutcomeTaken { directive: DirectiveId(1) },
+        ToProxy::HeirKnown { key: SessionKey(1), epoch: Epoch(2), seq: 3 },
     ];
     for message in down {
         assert_eq!(ToProxy::from_proto(message.to_proto()), Ok(message));
@@ -536,6 +545,16 @@ fn link_frames_survive_the_way_there_and_back_and_damage_is_refused() {
         LinkFrame::Refused { why: UndoneReason::ImportRefused, detail: "OOM".to_owned() },
         LinkFrame::Grant { payload, window_bytes: 25 },
         LinkFrame::GrantAck { applied_us: 800 },
+        LinkFrame::Mirror(Box::new(Mirror {
+            key: SessionKey(9),
+            epoch: Epoch(2),
+            from: "paris".to_owned(),
+            to: "tokyo".to_owned(),
+            tenant: "default".to_owned(),
+            service: "shop".to_owned(),
+        })),
+        LinkFrame::Replica { payload: Payload::default(), window_bytes: 9, since: 1, version: 3 },
+        LinkFrame::Kept { incarnation: Incarnation(4), version: 3 },
     ];
     for frame in frames {
         let bytes = frame.encode();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode, header::CONTENT_TYPE};
 
 use super::notebook::Parcel;
-use super::shelf::{Refused, Shelf};
+use super::shelf::{Refused, Shelf, Staging};
 
 /// Where the hooks answer unless the service says otherwise.
 pub const PATH: &str = "/homing/state";
@@ -31,23 +31,33 @@ pub(super) fn carry_out(shelf: &mut Shelf, call: &HookCall<'_>) -> Response<Byte
     };
     let query = query_pairs(call.query);
     let number = |name: &str| query.get(name)?.parse::<u64>().ok();
+    let replica = query.get("replica").is_some_and(|replica| replica == "true");
     match (call.method, parts.next().unwrap_or_default()) {
         (&Method::GET, "export") => export(shelf, session, number("since").unwrap_or(0)),
         (&Method::PUT, "import") => {
             let Ok(parcel) = serde_json::from_slice::<Parcel>(call.body) else {
                 return plain(StatusCode::BAD_REQUEST, "the state is not a notebook's");
             };
-            let directive = query.get("directive").map_or("", String::as_str);
+            // A replica waits apart from what handoffs stage: for the day its owner's zone is lost.
+            let of = match (replica, query.get("directive")) {
+                (true, _) => Staging::Replica,
+                (false, directive) => Staging::Handoff(directive.map_or("", String::as_str)),
+            };
             if query.get("kind").is_some_and(|kind| kind == "full") && parcel.from != 0 {
                 return plain(StatusCode::BAD_REQUEST, "a whole notebook begins at 0");
             }
-            done(shelf.import(session, directive, parcel))
+            done(shelf.import(session, of, parcel))
+        }
+        (&Method::POST, "release") if replica => {
+            shelf.forsake(session);
+            done(Ok(()))
         }
         (&Method::POST, verb @ ("fence" | "release")) => {
             let Some(epoch) = number("epoch") else {
                 return plain(StatusCode::BAD_REQUEST, "`epoch` is missing");
             };
             match verb {
+                "fence" if replica => shelf.adopt(session, epoch),
                 "fence" => shelf.fence(session, epoch),
                 _ => shelf.release(session, epoch),
             }

@@ -25,6 +25,8 @@ struct Place {
     /// The epoch at which `live` was last used or made live.
     live_epoch: u64,
     staged: Option<Staged>,
+    /// Of a session that lives in another zone.
+    replica: Option<Notebook>,
     /// Requests below this epoch are refused.
     fence: u64,
 }
@@ -33,6 +35,15 @@ struct Place {
 struct Staged {
     directive: String,
     notebook: Notebook,
+}
+
+/// Where an imported copy waits to become live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staging<'a> {
+    /// With the other copies of a handoff, by its directive.
+    Handoff(&'a str),
+    /// As the replica.
+    Replica,
 }
 
 /// Who asks, as the proxy says in its request headers.
@@ -142,30 +153,56 @@ impl Shelf {
         Some((notebook.version(), notebook.parcel(since)))
     }
 
-    /// Stages state of a handoff. A new directive begins anew; a delta must fit what it adds to.
+    /// Stages state. A new directive begins anew, a whole replica too; a delta must fit what it
+    /// adds to.
     ///
     /// # Errors
     /// [`Refused::Gap`] if it does not fit, [`Refused::Full`] without room.
     pub fn import(
         &mut self,
         session: u128,
-        directive: &str,
+        of: Staging<'_>,
         parcel: Parcel,
     ) -> Result<(), Refused> {
         if !self.places.contains_key(&session) && self.places.len() >= SESSIONS_MAX {
             return Err(Refused::Full);
         }
         let place = self.places.entry(session).or_default();
-        let same = place.staged.take().filter(|staged| staged.directive == directive);
-        let mut staged = same.unwrap_or_else(|| Staged {
-            directive: directive.to_owned(),
-            notebook: Notebook::default(),
-        });
-        if !staged.notebook.unpack(parcel) {
+        let before = match of {
+            Staging::Handoff(directive) => {
+                let staged = place.staged.take().filter(|staged| staged.directive == directive);
+                staged.map(|staged| staged.notebook)
+            }
+            Staging::Replica => place.replica.take(),
+        };
+        let mut notebook = before.unwrap_or_default();
+        if !notebook.unpack(parcel) {
             return Err(Refused::Gap);
         }
-        place.staged = Some(staged);
+        match of {
+            Staging::Handoff(directive) => {
+                place.staged = Some(Staged { directive: directive.to_owned(), notebook });
+            }
+            Staging::Replica => place.replica = Some(notebook),
+        }
         Ok(())
+    }
+
+    /// Makes the replica live at an epoch, as [`Self::fence`] does what is staged.
+    pub fn adopt(&mut self, session: u128, epoch: u64) {
+        if let Some(place) = self.places.get_mut(&session)
+            && let Some(notebook) = place.replica.take()
+        {
+            place.staged = Some(Staged { directive: String::new(), notebook });
+        }
+        self.fence(session, epoch);
+    }
+
+    /// Drops the replica.
+    pub fn forsake(&mut self, session: u128) {
+        if let Some(place) = self.places.get_mut(&session) {
+            place.replica = None;
+        }
     }
 
     /// Makes what is staged live at an epoch; from now on nothing below it executes here.

@@ -118,6 +118,10 @@ fn explained(why: &Value) -> String {
 
 fn planned(why: &Value) -> String {
     let mut out = format!("\nby control {} at epoch {}\n", text(why, "zone"), why["epoch"]);
+    if let Some(heir) = why["heir"].as_str() {
+        let zone = text(why, "zone");
+        out += &format!("replica    in {heir}, which takes the session if {zone} is lost\n");
+    }
     let details = &why["details"];
     if !details.is_object() {
         return out + "           control has heard of no request of it yet\n";

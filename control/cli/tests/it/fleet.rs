@@ -120,7 +120,7 @@ impl Fleet {
     }
 
     /// What everyone has logged, for a test that fails.
-    fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         let names = ["control", "edge", "gate-paris", "gate-tokyo"];
         names.map(|name| format!("{name}:\n{}", self.log(&format!("{name}.log")))).join("\n")
     }

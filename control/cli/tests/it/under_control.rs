@@ -24,7 +24,7 @@ fn a_document_is_pushed_and_a_session_moved_by_control() {
         "control.yaml",
         format!(
             "api: {{ address: \"127.0.0.1:{}\" }}\nlink: {{ address: \"127.0.0.1:{}\" }}\n\
-             data_dir: data\nround: 200ms\n",
+             data_dir: data\nround: 200ms\nforecast_step: 1h\n",
             ports[0], ports[1]
         ),
     );
@@ -85,4 +85,21 @@ fn a_document_is_pushed_and_a_session_moved_by_control() {
     // The proxy itself takes no orders then, and says who does.
     let refused = homing(&["move", key, "paris", "--admin", &admin]);
     assert!(refused.err.contains("under control"), "{}", refused.err);
+
+    // What control has learnt of it, and that it can be made to forget. A session that goes on is
+    // learnt of anew, so this one says no more.
+    let profile = ask(&["profile", key]);
+    assert_eq!(profile.code, 0, "{}", profile.err);
+    assert!(profile.out.contains("lives in   tokyo") || profile.out.contains("lives in   paris"));
+    assert!(profile.out.contains("operator"), "its move: {}", profile.out);
+    let forgotten = ask(&["profile", key, "--forget"]);
+    assert_eq!(forgotten.code, 0, "{}", forgotten.err);
+    let gone = ask(&["profile", key]);
+    assert!(gone.code != 0 && gone.err.contains("has heard of no request"), "{}", gone.err);
+
+    // Steps are hours here: nothing is foreseen yet, and that is said.
+    let soon = ask(&["forecast", "paris"]);
+    assert!(soon.code != 0 && soon.err.contains("nothing was observed"), "{}", soon.err);
+    let nowhere = ask(&["forecast", "atlantis"]);
+    assert!(nowhere.err.contains("there is no zone"), "{}", nowhere.err);
 }

@@ -76,7 +76,8 @@ pub async fn read(stream: &mut quinn::RecvStream, bytes_max: u64) -> Result<Fram
     let frame = LinkFrame::decode(&head)?;
     let (payload, window) = match &frame {
         LinkFrame::Stage(payload) => (*payload, 0),
-        LinkFrame::Grant { payload, window_bytes } => (*payload, u64::from(*window_bytes)),
+        LinkFrame::Grant { payload, window_bytes }
+        | LinkFrame::Replica { payload, window_bytes, .. } => (*payload, u64::from(*window_bytes)),
         _ => (Payload::default(), 0),
     };
     for (bytes, max) in [(payload.bytes, bytes_max), (window, WINDOW_BYTES_MAX)] {

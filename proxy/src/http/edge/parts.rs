@@ -14,6 +14,7 @@ use crate::{
     },
     live::LiveTable,
     prewarm::Prewarm,
+    replicas::Replicas,
     telemetry::{Metrics, Recorder},
 };
 
@@ -42,6 +43,8 @@ pub struct EdgeParts {
     pub cache: Arc<GateCache>,
     /// What sessions fetch, and what is fetched ahead of them.
     pub prewarm: Arc<Prewarm>,
+    /// Replicas of sessions in other zones, if this process is a gate in a fleet.
+    pub replicas: Option<Arc<Replicas>>,
     /// Where requests are logged, if anywhere.
     pub log: Option<AccessLog>,
 }

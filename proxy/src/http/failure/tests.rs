@@ -1,7 +1,8 @@
 use super::*;
 
-const ALL: [Failure; 25] = [
+const ALL: [Failure; 26] = [
     Failure::OwnershipLost,
+    Failure::ReplicaBehind,
     Failure::BadRequest,
     Failure::HeadTooLarge,
     Failure::ClientTimeout,

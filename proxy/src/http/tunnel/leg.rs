@@ -1,34 +1,29 @@
 //! One leg of a tunnel: the connection behind the client's, to an endpoint or to the gate of
 //! another zone, from its dial to the answer of its handshake.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use homing_wire::{LongLived, UpstreamProtocol};
+use homing_wire::LongLived;
 use http::{HeaderValue, header};
 use pingora_core::{ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session as Downstream;
-use rustls_pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    net::TcpStream,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
 
-use super::call::Underway;
-use crate::endpoints::Upstream;
 use crate::http::{
+    dial::{Io, Underway},
     edge::{Edge, Side},
     exchange::{Exchange, Taken, Way},
     failure::Failure,
     hop, outbound,
-    upstream::next_upstream,
 };
 
 /// What an app is told at the start of a leg that is not the first, and what it answers.
-pub(super) const RESUME: &str = "homing-resume";
+pub(in crate::http) const RESUME: &str = "homing-resume";
 
 /// Bytes of the app's response head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -38,10 +33,6 @@ const FIELDS_MAX: usize = 128;
 pub(super) const PIECE_BYTES: usize = 16 << 10;
 /// Bytes of a refusal's body that are passed on.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
-
-/// A stream of either kind.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A leg whose handshake was answered.
 pub(super) struct Leg {
@@ -71,7 +62,7 @@ impl Leg {
 }
 
 /// A number of a `name=value; ...` header.
-pub(super) fn number(value: &HeaderValue, name: &str) -> Option<u64> {
+pub(in crate::http) fn number(value: &HeaderValue, name: &str) -> Option<u64> {
     let mut pairs = value.to_str().ok()?.split(';').filter_map(|pair| pair.split_once('='));
     pairs.find(|(key, _)| key.trim() == name).and_then(|(_, number)| number.trim().parse().ok())
 }
@@ -91,7 +82,7 @@ impl Edge {
             if exchange.is_for_gate() {
                 self.await_gate(exchange).await;
             }
-            let (mut stream, mut call) = self.dial(exchange).await?;
+            let (mut stream, mut call) = self.dial(exchange, false).await?;
             let shaken = shake_hands(&mut stream, asked, exchange, resume, self.side);
             let failure = match timeout(patience, shaken).await {
                 Ok(Ok(reply)) => {
@@ -119,69 +110,6 @@ impl Edge {
             return Err(failure);
         }
     }
-
-    /// Connects to an endpoint of the zone, and to the next one if that fails; or to its gate.
-    async fn dial(&self, exchange: &mut Exchange) -> Result<(Box<dyn Io>, Underway), Failure> {
-        let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
-        let patience = Duration::from_millis(limits.connect_timeout_ms.into());
-        let mut failure = Failure::NoEndpoint;
-        while exchange.tried.is_empty() || (!exchange.is_for_gate() && self.may_retry(exchange)) {
-            let Some(upstream) = next_upstream(exchange) else { break };
-            let is_gate = exchange.is_for_gate();
-            if !is_gate && upstream.endpoint.protocol == UpstreamProtocol::H2c {
-                return Err(Failure::UpgradeUnsupported);
-            }
-            let Some(address) = upstream.address() else { break };
-            exchange.first_try();
-            exchange.tried.push(Arc::clone(&upstream));
-            exchange.served_by = Some(Arc::clone(&upstream));
-            let call = Underway::begin(exchange, Arc::clone(&upstream), self.clock);
-            let connect = async {
-                let stream = TcpStream::connect(address).await?;
-                // Small messages are what these connections are for.
-                let _ = stream.set_nodelay(true);
-                match (is_gate, upstream.endpoint.protocol) {
-                    (true, _) => self.secure(exchange, stream).await,
-                    (false, UpstreamProtocol::Tls) => {
-                        secure_endpoint(exchange, &upstream, stream).await
-                    }
-                    (false, _) => Ok(Box::new(stream) as Box<dyn Io>),
-                }
-            };
-            failure = match timeout(patience, connect).await {
-                Ok(Ok(stream)) => return Ok((stream, call)),
-                Ok(Err(_)) => Failure::ConnectFailed,
-                Err(_) => Failure::ConnectTimeout,
-            };
-            call.failed();
-        }
-        Err(failure)
-    }
-
-    async fn secure(&self, exchange: &Exchange, stream: TcpStream) -> std::io::Result<Box<dyn Io>> {
-        let odd = |what: &str| std::io::Error::other(what.to_owned());
-        let taken = exchange.taken.as_ref().ok_or_else(|| odd("not taken in"))?;
-        let (key, _) = taken.session.ok_or_else(|| odd("no session"))?;
-        let (gate, _) = taken.facts.gate(taken.zone, key).ok_or_else(|| odd("no gate"))?;
-        let credentials = self.parts.credentials.as_ref().ok_or_else(|| odd("no identity"))?;
-        let name = ServerName::try_from(gate.name.clone()).map_err(|_| odd("no name"))?;
-        let connector = TlsConnector::from(Arc::clone(&credentials.tunnel));
-        Ok(Box::new(connector.connect(name, stream).await?))
-    }
-}
-
-/// TLS to an endpoint, under the host of its address.
-async fn secure_endpoint(
-    exchange: &Exchange,
-    upstream: &Upstream,
-    stream: TcpStream,
-) -> std::io::Result<Box<dyn Io>> {
-    let odd = |what: &str| std::io::Error::other(what.to_owned());
-    let taken = exchange.taken.as_ref().ok_or_else(|| odd("not taken in"))?;
-    let name = ServerName::try_from(upstream.host().to_owned()).map_err(|_| odd("no name"))?;
-    // Without ALPN: what is spoken is HTTP/1.1, since it will be an upgrade of that.
-    let connector = TlsConnector::from(taken.facts.endpoints.trust().client_config());
-    Ok(Box::new(connector.connect(name, stream).await?))
 }
 
 /// Sends the client's handshake and reads the reply.

@@ -78,7 +78,10 @@ impl Edge {
             tokio::select! {
                 said = client.as_downstream_mut().read_request_body(), if reads => match said? {
                     Some(said) if tunnel.carries() => tunnel.waiting = said,
-                    Some(said) => leg.write(&said).await?,
+                    Some(said) => {
+                        leg.write(&said).await?;
+                        self.spoken(exchange);
+                    }
                     None => return Ok(Ended::Closed),
                 },
                 read = leg.read.read_buf(&mut piece) => {
@@ -169,6 +172,9 @@ impl Edge {
                     tunnel.recent.pass(&part);
                     if leg.write(&part.bytes).await.is_err() {
                         return self.app_left(client, exchange, tunnel, *phase).await.map(Some);
+                    }
+                    if part.ends_message {
+                        self.spoken(exchange);
                     }
                 }
             }

@@ -51,6 +51,16 @@ impl Names {
         format!("homing:staged:{}:{directive}:", self.id)
     }
 
+    /// The replica of a session that lives elsewhere, as [`Self::manifest`].
+    pub(super) fn replica(&self) -> String {
+        format!("homing:replica:{}", self.id)
+    }
+
+    /// What the names of a replica's keys begin with.
+    pub(super) fn replica_prefix(&self) -> String {
+        format!("homing:replica:{}:", self.id)
+    }
+
     /// The lowest epoch that may write here. Apps read it.
     pub(super) fn fence(&self) -> String {
         format!("homing:epoch:{}", self.id)

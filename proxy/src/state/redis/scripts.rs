@@ -158,6 +158,39 @@ return 1",
     )
 });
 
+/// KEYS: manifest. ARGV: life of what is staged. Begins the life of it and of what it names anew.
+pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local prefix = redis.call('HGET', KEYS[1], 'prefix')
+if not prefix or redis.call('HEXISTS', KEYS[1], 'version') == 0 then
+  return redis.error_reply('UNSTAGED nothing whole is kept of this session any more')
+end
+local life = tonumber(ARGV[1])
+if redis.call('PTTL', KEYS[1]) > life / 2 then return 1 end
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, 2) == 'k:' then
+    redis.call('PEXPIRE', prefix .. string.sub(field, 3), life)
+  end
+end
+return redis.call('PEXPIRE', KEYS[1], life)",
+    )
+});
+
+/// KEYS: manifest. Drops it and what it names.
+pub(super) static FORSAKE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local prefix = redis.call('HGET', KEYS[1], 'prefix')
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if prefix and string.sub(field, 1, 2) == 'k:' then
+    redis.call('UNLINK', prefix .. string.sub(field, 3))
+  end
+end
+return redis.call('DEL', KEYS[1])",
+    )
+});
+
 /// KEYS: manifest, fence, live. ARGV: epoch; how long the fence is remembered; live keys.
 /// Returns whether the live keys were below the epoch. Needs no memory, so that a full server can
 /// be relieved; there the fence that was set before stays as it is.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     ids::{DirectiveId, Epoch, Incarnation},
     limits::{ADDRESS_BYTES_MAX, CHUNK_BYTES_MAX, DETAIL_BYTES_MAX, NAME_BYTES_MAX},
-    message::{Activated, Chunk, FromProxy, GateHello, Hello, NackReason, ToProxy},
+    message::{Activated, Chunk, FromProxy, GateHello, Heir, Hello, NackReason, ToProxy},
     proto::{self, from_proxy as up, to_proxy as down},
 };
 
@@ -63,6 +63,14 @@ pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
             incarnation: incarnation.0,
             epoch: epoch.0,
         }),
+        FromProxy::Heir(heir) => up::Body::Heir(proto::Heir {
+            key: key_to_bytes(heir.key),
+            zone: heir.zone.0.into(),
+            epoch: heir.epoch.0,
+            seq: heir.seq,
+            heir: heir.heir.0.into(),
+            heir_incarnation: heir.heir_incarnation.0,
+        }),
     };
     proto::FromProxy { body: Some(body) }
 }
@@ -115,6 +123,14 @@ pub(crate) fn from_proxy(message: proto::FromProxy) -> Result<FromProxy, Invalid
             incarnation: Incarnation(owned.incarnation),
             epoch: Epoch(owned.epoch),
         },
+        up::Body::Heir(heir) => FromProxy::Heir(Heir {
+            key: key("heir.key", &heir.key)?,
+            zone: zone("heir.zone", heir.zone)?,
+            epoch: Epoch(heir.epoch),
+            seq: heir.seq,
+            heir: zone("heir.heir", heir.heir)?,
+            heir_incarnation: Incarnation(heir.heir_incarnation),
+        }),
     })
 }
 
@@ -167,6 +183,11 @@ pub(crate) fn to_proxy_to_proto(message: &ToProxy) -> proto::ToProxy {
         ToProxy::Lease { seq, term, ms } => {
             down::Body::Lease(proto::Lease { seq: *seq, term: *term, ms: *ms })
         }
+        ToProxy::HeirKnown { key, epoch, seq } => down::Body::HeirKnown(proto::HeirKnown {
+            key: key_to_bytes(*key),
+            epoch: epoch.0,
+            seq: *seq,
+        }),
     };
     proto::ToProxy { body: Some(body) }
 }
@@ -210,5 +231,10 @@ pub(crate) fn to_proxy(message: proto::ToProxy) -> Result<ToProxy, InvalidField>
         down::Body::Lease(lease) => {
             ToProxy::Lease { seq: lease.seq, term: lease.term, ms: lease.ms }
         }
+        down::Body::HeirKnown(known) => ToProxy::HeirKnown {
+            key: key("heir_known.key", &known.key)?,
+            epoch: Epoch(known.epoch),
+            seq: known.seq,
+        },
     })
 }

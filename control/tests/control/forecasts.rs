@@ -1,0 +1,119 @@
+//! Forecasts from the records of proxies to the API, and across a restart.
+
+use std::time::Duration;
+
+use homing_wire::{FromProxy, SessionKey, ZoneId};
+
+use crate::{
+    link::batch,
+    world::{DOCUMENT, Proxy, eventually, get, hello, push, start_with},
+};
+
+const KEY: SessionKey = SessionKey(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_proxies_tell_becomes_a_forecast_that_outlives_control() {
+    let folder = tempfile::tempdir().unwrap();
+    let quick = |settings: &mut homing_control::Settings| settings.step_ms = 200;
+    let control = start_with(folder.path(), quick).await;
+    push(control.api, None, DOCUMENT).await;
+    let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
+    proxy.update().await;
+    proxy.ack().await;
+    let zone = proxy.table.as_ref().unwrap().home(KEY).zone;
+    let name = if zone == ZoneId(0) { "paris" } else { "oregon" };
+    let path = format!("/v1/zones/{name}/forecast");
+    for (query, status) in [
+        ("?by=year", 404),
+        ("?resource=gold", 400),
+        ("?service=nobody", 404),
+        ("?resource=sessions&service=notebook", 400),
+        ("?colour=red", 400),
+    ] {
+        assert_eq!(get(control.api, &format!("{path}{query}")).await.status, status, "{query}");
+    }
+    assert_eq!(get(control.api, "/v1/zones/atlantis/forecast").await.status, 404);
+    let user = format!("/v1/users/{KEY}/resourceForecast");
+    assert_eq!(get(control.api, &user).await.status, 404);
+    assert_eq!(get(control.api, "/v1/users/ann/resourceForecast").await.status, 400);
+
+    for seq in 1..=30 {
+        proxy.say(FromProxy::Records(batch(7, seq, zone, 20))).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let told = get(control.api, &path).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    let told = told.json();
+    assert_eq!((&told["unit"], &told["step_ms"]), (&"requests/s".into(), &200.into()));
+    assert!(told["data_age_ms"].as_u64().unwrap() < 5_000, "{told}");
+    let observations = told["observations"].as_u64().unwrap();
+    assert!(observations >= 8, "{observations}");
+    let values = told["values"].as_array().unwrap();
+    assert_eq!(values.len(), 30);
+    let mean = values[0]["value"].as_f64().unwrap();
+    // Twenty requests each tenth of a second.
+    assert!((60.0..400.0).contains(&mean), "{mean}");
+    for value in values {
+        let band = |name: &str| {
+            let band = value[name].as_array().unwrap().clone();
+            (band[0].as_f64().unwrap(), band[1].as_f64().unwrap())
+        };
+        let ((low80, high80), (low95, high95)) = (band("band80"), band("band95"));
+        assert!(0.0 <= low95 && low95 <= low80 && high80 <= high95, "{value}");
+    }
+    let weights = told["weights"].as_array().unwrap();
+    let sum: f64 = weights.iter().map(|weight| weight["weight"].as_f64().unwrap()).sum();
+    assert!(weights.len() >= 10 && (sum - 1.0).abs() < 0.01, "{sum}");
+    assert_eq!(get(control.api, &format!("{path}?by=year")).await.status, 400);
+
+    let told = get(control.api, &user).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    let short = get(control.api, &format!("/users/{KEY}/resourceForecast")).await;
+    assert_eq!(short.status, 200, "{short:?}");
+    let told = told.json();
+    assert_eq!((&told["zone"], &told["service"]), (&name.into(), &"notebook".into()));
+    assert_eq!(told["resources"].as_array().unwrap().len(), 2);
+    assert!((0.0..=1.0).contains(&told["share"].as_f64().unwrap()), "{told}");
+    control.shutdown().await;
+
+    let control = start_with(folder.path(), quick).await;
+    eventually("the next control to go on from what was observed", async || {
+        let told = get(control.api, &path).await;
+        told.status == 200 && told.json()["observations"].as_u64().unwrap() > observations
+    })
+    .await;
+    control.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_surge_out_of_a_quiet_past_is_told_with_its_evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start_with(folder.path(), |settings| settings.step_ms = 100).await;
+    push(control.api, None, DOCUMENT).await;
+    let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
+    proxy.update().await;
+    proxy.ack().await;
+    let zone = proxy.table.as_ref().unwrap().home(KEY).zone;
+    for seq in 1..=120 {
+        let requests = if seq > 110 { 5_000 } else { 20 + (seq % 3) as u32 };
+        proxy.say(FromProxy::Records(batch(7, seq, zone, requests))).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    eventually("the surge to be told", async || {
+        let told = get(control.api, "/v1/anomalies").await.json();
+        let found = told["anomalies"].as_array().unwrap().clone();
+        found.iter().any(|one| {
+            let observed = one["observed"].as_f64().unwrap();
+            one["resource"] == "requests"
+                && observed > 10_000.0
+                && one["expected"].as_f64().is_some_and(|expected| expected < observed / 4.0)
+                && one["evidence"].as_array().is_some_and(|evidence| evidence.len() == 4)
+        })
+    })
+    .await;
+    let told = get(control.api, "/v1/anomalies").await.json();
+    let next = told["next"].as_u64().unwrap();
+    let later = get(control.api, &format!("/v1/anomalies?after={next}&zone=atlantis")).await.json();
+    assert!(later["anomalies"].as_array().unwrap().is_empty());
+    control.shutdown().await;
+}
