@@ -9,9 +9,11 @@ use clap_complete::Shell;
 
 mod backtest;
 mod forecast;
+mod replay;
 
 pub use backtest::{BacktestArgs, BacktestTask, OwnArgs};
 pub use forecast::{By, ForecastArgs};
+pub use replay::{ReplayArgs, TermsArgs};
 
 /// Keeps every session at home, and moves it live when another zone is better.
 #[derive(Debug, Parser)]
@@ -63,6 +65,8 @@ pub enum Verb {
     Certs(CertsArgs),
     /// Forecast recorded data as control would have, and write down what was foretold
     Backtest(BacktestArgs),
+    /// Replay recorded users under several policies: what would each have cost them and you?
+    Replay(ReplayArgs),
     /// Write a shell's completions
     Completions {
         /// For which shell.

@@ -8,6 +8,7 @@ pub mod document;
 pub mod forecast;
 pub mod peers;
 pub mod profile;
+pub mod replay;
 pub mod roles;
 pub mod session;
 pub mod status;

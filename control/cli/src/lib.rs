@@ -12,8 +12,10 @@ pub mod app;
 pub mod args;
 pub mod command;
 pub mod demo;
+mod recorded;
 pub mod rest;
 mod sheet;
+mod svg;
 pub mod trouble;
 
 use args::{Cli, ConfigVerb, Verb};
@@ -51,6 +53,7 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Trouble> {
             Ok(())
         }
         Verb::Backtest(args) => command::backtest::run(&args),
+        Verb::Replay(args) => command::replay::run(&args),
         Verb::Certs(args) => command::certs::run(&args),
         Verb::App(args) => {
             follow_parent(args.exit_with_parent)?;

@@ -2,6 +2,7 @@
 //! table change drawn from it. Pure: no I/O, no clock, no random source; time and seeds are
 //! arguments, so every plan can be made again.
 
+pub mod anticipate;
 pub mod assign;
 pub mod draw;
 pub mod plan;

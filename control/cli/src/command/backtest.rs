@@ -12,7 +12,6 @@ mod anomalies;
 mod demand;
 mod own;
 mod places;
-mod recording;
 
 /// Forecasts a recorded data set, or the user's own, and writes what it foretold.
 ///

@@ -56,6 +56,8 @@ pub struct Trace {
     pub visits: Vec<Visit>,
     /// How many clients there are.
     pub clients: u32,
+    /// What the log calls them.
+    pub names: Vec<String>,
     /// Lines that could not be read.
     pub skipped: u64,
     /// Requests beyond what is taken from one log.
@@ -138,6 +140,9 @@ impl Trace {
         if self.visits.len() >= VISITS_MAX || (!known && clients.len() >= CLIENTS_MAX) {
             self.left_out += 1;
             return;
+        }
+        if !known {
+            self.names.push(host.clone());
         }
         visit.client = *clients.entry(host).or_insert(next);
         self.visits.push(visit);

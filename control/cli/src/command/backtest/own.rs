@@ -14,7 +14,6 @@ mod events;
 mod foretell;
 mod grid;
 mod plot;
-mod svg;
 mod table;
 
 use foretell::Foretold;

@@ -3,18 +3,15 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use homing_forecast::places::{Forecaster, Ranked};
-use homing_forecast::trees::{Settings, Unfit};
+use homing_forecast::places::Ranked;
 
 use crate::args::BacktestTask;
+use crate::recorded::checkins::{self, Asked};
+use crate::recorded::taxis;
 use crate::trouble::Trouble;
 
-use super::recording;
-
-mod checkins;
 mod requests;
 mod sessions;
-mod taxis;
 
 /// Guesses that are written per question.
 const GUESSES: usize = 10;
@@ -34,10 +31,10 @@ impl Answer {
 
 pub(super) fn run(task: BacktestTask, data: &Path, out: &Path) -> Result<(), Trouble> {
     let answers = match task {
-        BacktestTask::NycVenue => checkins::answers(data, checkins::Asked::Venue)?,
-        BacktestTask::NycZone => checkins::answers(data, checkins::Asked::Zone)?,
-        BacktestTask::TaxiZone15 => taxis::answers(data, 15)?,
-        BacktestTask::TaxiZone30 => taxis::answers(data, 30)?,
+        BacktestTask::NycVenue => checked_in(data, Asked::Venue)?,
+        BacktestTask::NycZone => checked_in(data, Asked::Zone)?,
+        BacktestTask::TaxiZone15 => driven(data, 15)?,
+        BacktestTask::TaxiZone30 => driven(data, 30)?,
         BacktestTask::Fifa => sessions::answers(data, "fifa")?,
         BacktestTask::Bms => sessions::answers(data, "bms")?,
         BacktestTask::Genai => requests::answers(data)?,
@@ -69,24 +66,19 @@ pub(super) fn run(task: BacktestTask, data: &Path, out: &Path) -> Result<(), Tro
     })
 }
 
-/// Grows the trees, unless the recording was too short to note anything: counts then rank alone.
-fn train(forecaster: &mut Forecaster, settings: &Settings) -> Result<(), Trouble> {
-    match forecaster.train(settings) {
-        Ok(()) | Err(Unfit::Empty) => Ok(()),
-        Err(unfit) => Err(Trouble::failure(format!("the trees cannot be grown: {unfit}"))),
-    }
+fn driven(data: &Path, minutes: i64) -> Result<Vec<Answer>, Trouble> {
+    let mut answers = Vec::new();
+    taxis::read(&data.join("sf-taxi"))?.foretell(minutes, |fix, ranked| {
+        answers.push(Answer::new(format!("{}:{}", fix.taxi, fix.second), ranked));
+    })?;
+    Ok(answers)
 }
 
-/// Trees that weigh the counts. On half of the columns each, for the counts say much the same,
-/// and with leaves too large to learn one user by heart.
-fn settings() -> Settings {
-    Settings {
-        rounds: 80,
-        rate: 0.12,
-        leaves: 31,
-        min_leaf: 60,
-        lambda: 5.0,
-        columns: 0.5,
-        seed: 1,
-    }
+fn checked_in(data: &Path, asked: Asked) -> Result<Vec<Answer>, Trouble> {
+    let mut answers = Vec::new();
+    let checkins = checkins::read(&data.join("nyc-checkins"))?;
+    checkins.foretell(asked, |checkin, ranked| {
+        answers.push(Answer::new(format!("{}:{}", checkin.user, checkin.seq), ranked));
+    })?;
+    Ok(answers)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use homing_forecast::demand::Shape;
 
 use crate::args::BacktestTask;
-use crate::command::backtest::recording::Recording;
+use crate::recorded::rows::Recording;
 use crate::trouble::Trouble;
 
 /// A task's data.

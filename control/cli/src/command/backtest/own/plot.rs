@@ -5,7 +5,7 @@ use super::events::Known;
 use super::foretell::Foretold;
 use super::grid::{Grid, Series};
 use super::short;
-use super::svg::{Anchor, Svg};
+use crate::svg::{Anchor, Svg};
 
 /// Series that are drawn; the tables have all of them.
 const DRAWN: usize = 8;

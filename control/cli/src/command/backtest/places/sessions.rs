@@ -4,8 +4,9 @@ use std::path::Path;
 
 use homing_forecast::places::{Expert, Forecaster, Moment, key};
 
-use super::recording::Recording;
-use super::{Answer, settings, train};
+use super::Answer;
+use crate::recorded::rows::Recording;
+use crate::recorded::{settings, train};
 use crate::trouble::Trouble;
 
 /// Steps that trees learn from, at most: the last ones before the test.

@@ -4,20 +4,20 @@
 use std::fmt::Write as _;
 
 /// A picture in the making.
-pub(super) struct Svg {
+pub(crate) struct Svg {
     text: String,
 }
 
 /// Where words stand beside their point.
 #[derive(Clone, Copy)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
 }
 
 impl Svg {
-    pub(super) fn new(width: f64, height: f64) -> Self {
+    pub(crate) fn new(width: f64, height: f64) -> Self {
         let mut text = String::new();
         let _ = writeln!(
             text,
@@ -28,7 +28,7 @@ impl Svg {
         Self { text }
     }
 
-    pub(super) fn line(&mut self, points: &[(f64, f64)], colour: &str, width: f64) {
+    pub(crate) fn line(&mut self, points: &[(f64, f64)], colour: &str, width: f64) {
         if points.len() < 2 {
             return;
         }
@@ -41,12 +41,12 @@ impl Svg {
     }
 
     /// What lies between two lines.
-    pub(super) fn area(&mut self, low: &[(f64, f64)], high: &[(f64, f64)], colour: &str) {
+    pub(crate) fn area(&mut self, low: &[(f64, f64)], high: &[(f64, f64)], colour: &str) {
         let points = listed(low.iter().chain(high.iter().rev()).copied());
         let _ = writeln!(self.text, "<polygon points=\"{points}\" fill=\"{colour}\"/>");
     }
 
-    pub(super) fn bar(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), colour: &str) {
+    pub(crate) fn bar(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), colour: &str) {
         let (width, height) = (width.max(0.0), height.max(0.0));
         let _ = writeln!(
             self.text,
@@ -55,7 +55,16 @@ impl Svg {
         );
     }
 
-    pub(super) fn words(&mut self, (x, y): (f64, f64), anchor: Anchor, colour: &str, words: &str) {
+    pub(crate) fn dot(&mut self, (x, y): (f64, f64), radius: f64, colour: &str, told: &str) {
+        let told = escaped(told);
+        let _ = writeln!(
+            self.text,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{colour}\">\
+             <title>{told}</title></circle>"
+        );
+    }
+
+    pub(crate) fn words(&mut self, (x, y): (f64, f64), anchor: Anchor, colour: &str, words: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -69,7 +78,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.text.push_str("</svg>\n");
         self.text
     }
@@ -84,7 +93,8 @@ fn listed(points: impl Iterator<Item = (f64, f64)>) -> String {
     text
 }
 
-fn escaped(words: &str) -> String {
+/// Words that mark-up does not take for its own.
+pub(crate) fn escaped(words: &str) -> String {
     let mut text = String::new();
     for letter in words.chars() {
         match letter {

@@ -3,24 +3,26 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use homing_forecast::places::{Expert, Forecaster, Moment, key};
+use homing_forecast::places::{Expert, Forecaster, Moment, Ranked, key};
 
-use super::recording::{Recording, kilometres, places};
-use super::{Answer, settings, train};
+use super::rows::{Recording, Row, kilometres, places};
+use super::{settings, train};
 use crate::trouble::Trouble;
 
 /// Seconds of a bin.
-const BIN: i64 = 300;
+pub(crate) const BIN: i64 = 300;
 /// Lists that trees learn from, at most.
 const NOTED: usize = 40_000;
 
+/// Where a taxi was in a bin.
 #[derive(Clone, Copy)]
-struct Fix {
-    taxi: u32,
-    second: i64,
-    place: [f32; 2],
+pub(crate) struct Fix {
+    pub(crate) taxi: u32,
+    pub(crate) second: i64,
+    /// Degrees.
+    pub(crate) place: [f32; 2],
     occupied: bool,
-    zone: u32,
+    pub(crate) zone: u32,
 }
 
 /// Where a taxi was up to now.
@@ -30,65 +32,107 @@ struct Track {
     since: i64,
 }
 
-pub(super) fn answers(data: &Path, minutes: i64) -> Result<Vec<Answer>, Trouble> {
-    let folder = data.join("sf-taxi");
+/// The movement of taxis over zones.
+pub(crate) struct Taxis {
+    /// By time.
+    pub(crate) fixes: Vec<Fix>,
+    /// Degrees, by number.
+    pub(crate) zones: Vec<[f32; 2]>,
+}
+
+/// Reads `tracks.csv.gz` and `zones.csv`.
+///
+/// # Errors
+/// If a file, a column or a value is missing or senseless, or a taxi goes back in time.
+pub(crate) fn read(folder: &Path) -> Result<Taxis, Trouble> {
+    let zones = places(folder, "zones.csv", "zone")?;
     let columns = ["taxi", "t", "lat", "lon", "occ", "zone"];
-    let mut fixes = Recording::open(&folder, "tracks.csv.gz")?.rows(&columns, |row| {
-        Ok(Fix {
-            taxi: row.named(0)?,
-            second: i64::from(row.named(1)?),
-            place: [row.number(2)? as f32, row.number(3)? as f32],
-            occupied: row.text(4) == "1",
-            zone: row.named(5)?,
-        })
+    let mut last: BTreeMap<u32, i64> = BTreeMap::new();
+    let mut fixes = Recording::open(folder, "tracks.csv.gz")?.rows(&columns, |row| {
+        let fix = fix(row, &zones)?;
+        match last.insert(fix.taxi, fix.second) {
+            Some(before) if before >= fix.second => {
+                Err(format!("t: {} does not come after {before}, the taxi's last", fix.second))
+            }
+            _ => Ok(fix),
+        }
     })?;
-    let zones = places(&folder, "zones.csv", "zone")?;
     fixes.sort_by_key(|fix| (fix.second, fix.taxi));
-    let (Some(first), Some(last)) = (fixes.first(), fixes.last()) else { return Ok(Vec::new()) };
-    let (start, span) = (first.second as f64, (last.second - first.second) as f64);
-    let cut = start + 0.75 * span;
-    let ahead = minutes * 60;
-    let came: BTreeMap<(u32, i64), u32> =
-        fixes.iter().map(|fix| ((fix.taxi, fix.second), fix.zone)).collect();
-    let every = (fixes.len() / 2).div_ceil(NOTED).max(1);
-    let mut forecaster = Forecaster::new(experts(), 12);
-    let mut tracks: BTreeMap<u32, Track> = BTreeMap::new();
-    // What was asked and is not answered yet: counts learn an answer when its bin is over.
-    let mut open: BTreeMap<(u32, i64), [u64; 14]> = BTreeMap::new();
-    let mut answers = Vec::new();
-    let mut trained = false;
-    for bin in fixes.chunk_by(|a, b| a.second == b.second) {
-        for fix in bin {
-            if let Some(keys) = open.remove(&(fix.taxi, fix.second)) {
-                forecaster.learn(&keys, fix.second as f64, fix.zone);
-            }
-            tracks.entry(fix.taxi).or_insert_with(|| Track::new(fix)).follow(fix);
-        }
-        for (at, fix) in bin.iter().enumerate() {
-            let (now, then) = (fix.second as f64, fix.second + ahead);
-            let track = &tracks[&fix.taxi];
-            let keys = track.keys(fix);
-            let hints = track.hints(fix);
-            let of_item = |item: Option<u32>| track.of_zone(fix, item, &zones, ahead);
-            let moment = Moment { keys: &keys, at: now, hints: &hints };
-            if now >= cut && !trained {
-                train(&mut forecaster, &settings())?;
-                trained = true;
-            }
-            if now >= cut {
-                let id = format!("{}:{}", fix.taxi, fix.second);
-                answers.push(Answer::new(id, &forecaster.rank(moment, of_item)));
-            } else if now > start + 0.25 * span
-                && (then as f64) < cut
-                && (at + (fix.second / BIN) as usize).is_multiple_of(every)
-                && let Some(zone) = came.get(&(fix.taxi, then))
-            {
-                forecaster.note(moment, of_item, *zone);
-            }
-            open.insert((fix.taxi, then), keys);
-        }
+    Ok(Taxis { fixes, zones })
+}
+
+fn fix(row: &Row<'_>, zones: &[[f32; 2]]) -> Result<Fix, String> {
+    let second = i64::from(row.named(1)?);
+    if second % BIN != 0 {
+        return Err(format!("t: {second} does not begin a bin of {BIN} s: it is no multiple"));
     }
-    Ok(answers)
+    Ok(Fix {
+        taxi: row.named(0)?,
+        second,
+        place: row.place(2)?,
+        occupied: row.text(4) == "1",
+        zone: row.known(5, zones)?,
+    })
+}
+
+impl Taxis {
+    /// When the last quarter of the recorded time begins, which is foretold.
+    pub(crate) fn cut(&self) -> f64 {
+        let (Some(first), Some(last)) = (self.fixes.first(), self.fixes.last()) else { return 0.0 };
+        first.second as f64 + 0.75 * (last.second - first.second) as f64
+    }
+
+    /// Foretells, for each fix of the last quarter in turn, the zone `minutes` on. Nothing later
+    /// than the fix is known to a forecast.
+    pub(crate) fn foretell(
+        &self,
+        minutes: i64,
+        mut tell: impl FnMut(&Fix, &[Ranked]),
+    ) -> Result<(), Trouble> {
+        let (Some(first), cut) = (self.fixes.first(), self.cut()) else { return Ok(()) };
+        let start = first.second as f64;
+        let noted_from = start + (cut - start) / 3.0;
+        let ahead = minutes * 60;
+        let came: BTreeMap<(u32, i64), u32> =
+            self.fixes.iter().map(|fix| ((fix.taxi, fix.second), fix.zone)).collect();
+        let every = (self.fixes.len() / 2).div_ceil(NOTED).max(1);
+        let mut forecaster = Forecaster::new(experts(), 12);
+        let mut tracks: BTreeMap<u32, Track> = BTreeMap::new();
+        // What was asked and is not answered yet: counts learn an answer when its bin is over.
+        let mut open: BTreeMap<(u32, i64), [u64; 14]> = BTreeMap::new();
+        let mut trained = false;
+        for bin in self.fixes.chunk_by(|a, b| a.second == b.second) {
+            for fix in bin {
+                if let Some(keys) = open.remove(&(fix.taxi, fix.second)) {
+                    forecaster.learn(&keys, fix.second as f64, fix.zone);
+                }
+                tracks.entry(fix.taxi).or_insert_with(|| Track::new(fix)).follow(fix);
+            }
+            for (at, fix) in bin.iter().enumerate() {
+                let (now, then) = (fix.second as f64, fix.second + ahead);
+                let track = &tracks[&fix.taxi];
+                let keys = track.keys(fix);
+                let hints = track.hints(fix);
+                let of_item = |item: Option<u32>| track.of_zone(fix, item, &self.zones, ahead);
+                let moment = Moment { keys: &keys, at: now, hints: &hints };
+                if now >= cut && !trained {
+                    train(&mut forecaster, &settings())?;
+                    trained = true;
+                }
+                if now >= cut {
+                    tell(fix, &forecaster.rank(moment, of_item));
+                } else if now > noted_from
+                    && (then as f64) < cut
+                    && (at + (fix.second / BIN) as usize).is_multiple_of(every)
+                    && let Some(zone) = came.get(&(fix.taxi, then))
+                {
+                    forecaster.note(moment, of_item, *zone);
+                }
+                open.insert((fix.taxi, then), keys);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// From zones to cells with a heading.

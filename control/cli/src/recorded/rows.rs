@@ -9,26 +9,32 @@ use flate2::read::MultiGzDecoder;
 use crate::trouble::Trouble;
 
 /// A file's text; unpacked if its name ends in `.gz`.
-pub(super) struct Recording {
+pub(crate) struct Recording {
     path: PathBuf,
     text: String,
 }
 
 /// The columns asked for, of one line.
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     columns: &'a [&'a str],
     fields: Vec<&'a str>,
 }
 
 impl Recording {
-    pub(super) fn open(folder: &Path, name: &str) -> Result<Self, Trouble> {
-        let path = folder.join(name);
+    pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, Trouble> {
+        Self::file(
+            folder.join(name),
+            "give the folder that holds the recorded data, a backtest with a folder for each set",
+        )
+    }
+
+    /// A file by itself; `remedy` says what to give if there is none.
+    pub(crate) fn file(path: PathBuf, remedy: &str) -> Result<Self, Trouble> {
         let file = File::open(&path).map_err(|error| {
-            Trouble::failure(format!("{}: {error}", path.display()))
-                .remedy("give the folder that holds the recorded data, with a folder for each set")
+            Trouble::failure(format!("{}: {error}", path.display())).remedy(remedy)
         })?;
         let mut text = String::new();
-        let read = if name.ends_with(".gz") {
+        let read = if path.extension().is_some_and(|end| end == "gz") {
             MultiGzDecoder::new(file).read_to_string(&mut text)
         } else {
             (&file).read_to_string(&mut text)
@@ -40,8 +46,14 @@ impl Recording {
         }
     }
 
+    /// Whether the header names this column.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        let header = self.text.lines().next().unwrap_or_default();
+        header.trim().split(',').any(|name| name == column)
+    }
+
     /// All lines, as they are.
-    pub(super) fn lines<T>(
+    pub(crate) fn lines<T>(
         &self,
         mut parse: impl FnMut(&str) -> Result<T, String>,
     ) -> Result<Vec<T>, Trouble> {
@@ -50,7 +62,7 @@ impl Recording {
     }
 
     /// The lines after the header, as these columns.
-    pub(super) fn rows<T>(
+    pub(crate) fn rows<T>(
         &self,
         columns: &[&str],
         mut parse: impl FnMut(&Row<'_>) -> Result<T, String>,
@@ -86,32 +98,57 @@ impl Recording {
 }
 
 impl Row<'_> {
-    pub(super) fn text(&self, column: usize) -> &str {
+    pub(crate) fn text(&self, column: usize) -> &str {
         self.fields[column]
     }
 
-    pub(super) fn number(&self, column: usize) -> Result<f64, String> {
+    pub(crate) fn number(&self, column: usize) -> Result<f64, String> {
         let field = self.fields[column];
         let number = field.parse::<f64>().ok().filter(|number| number.is_finite());
         number.ok_or_else(|| format!("{}: `{field}` is not a number", self.columns[column]))
     }
 
     /// A number that names something: whole, from 0.
-    pub(super) fn named(&self, column: usize) -> Result<u32, String> {
+    pub(crate) fn named(&self, column: usize) -> Result<u32, String> {
         let field = self.fields[column];
         let named = field.parse::<u32>().ok();
         named.ok_or_else(|| format!("{}: `{field}` is not a whole number", self.columns[column]))
     }
 }
 
+impl Row<'_> {
+    /// Latitude and longitude, in this column and the next, in degrees.
+    pub(crate) fn place(&self, column: usize) -> Result<[f32; 2], String> {
+        let mut place = [0.0; 2];
+        for (at, most) in [90.0, 180.0].into_iter().enumerate() {
+            let degrees = self.number(column + at)?;
+            if degrees.abs() > most {
+                let name = self.columns[column + at];
+                return Err(format!("{name}: {degrees} is not within -{most} to {most}"));
+            }
+            place[at] = degrees as f32;
+        }
+        Ok(place)
+    }
+
+    /// The number of a place that is one of these.
+    pub(crate) fn known(&self, column: usize, places: &[[f32; 2]]) -> Result<u32, String> {
+        let named = self.named(column)?;
+        match places.get(named as usize) {
+            Some(place) if place[0].is_finite() => Ok(named),
+            _ => Err(format!("{}: there is no {named}", self.columns[column])),
+        }
+    }
+}
+
 /// Where numbered places lie; `name` is the column of their numbers.
-pub(super) fn places(folder: &Path, file: &str, name: &str) -> Result<Vec<[f32; 2]>, Trouble> {
+pub(crate) fn places(folder: &Path, file: &str, name: &str) -> Result<Vec<[f32; 2]>, Trouble> {
     let rows = Recording::open(folder, file)?.rows(&[name, "lat", "lon"], |row| {
         let named = row.named(0)?;
         if named > 10_000_000 {
             return Err(format!("{name}: {named} is larger than 10000000"));
         }
-        Ok((named as usize, [row.number(1)? as f32, row.number(2)? as f32]))
+        Ok((named as usize, row.place(1)?))
     })?;
     let most = rows.iter().map(|row| row.0 + 1).max().unwrap_or(0);
     let mut places = vec![[f32::NAN; 2]; most];
@@ -122,7 +159,7 @@ pub(super) fn places(folder: &Path, file: &str, name: &str) -> Result<Vec<[f32; 
 }
 
 /// About how many kilometres lie between two places.
-pub(super) fn kilometres(a: [f32; 2], b: [f32; 2]) -> f32 {
+pub(crate) fn kilometres(a: [f32; 2], b: [f32; 2]) -> f32 {
     let north = (a[0] - b[0]) * 111.0;
     let east = (a[1] - b[1]) * 111.0 * a[0].to_radians().cos();
     north.hypot(east)
