@@ -11,6 +11,8 @@ use homing_forecast::{
     demand::{Coverage, Forecaster, Outlook, Shape},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     history::{HOUR_MS, History, HistoryFault},
     shared::Shared,
@@ -203,7 +205,13 @@ impl Watched {
     }
 
     /// Learns from what a process before this one has written.
-    fn learn(history: &History, key: &str, step_ms: u64, now: u64) -> Result<Self, HistoryFault> {
+    fn learn(
+        history: &History,
+        key: &str,
+        step_ms: u64,
+        now: u64,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Self, HistoryFault> {
         let mut watched = Self::new(step_ms);
         let this_hour = now * step_ms / HOUR_MS;
         let hours = history.hours(key, this_hour.saturating_sub(HOURS_LEARNT))?;
@@ -212,6 +220,9 @@ impl Watched {
         for (at, hour) in hours.into_iter().enumerate().filter(|(_, hour)| hour.hour < this_hour) {
             for _ in next..hour.hour {
                 watched.hours.observe(f64::NAN);
+            }
+            if *stop.borrow() {
+                return Ok(watched);
             }
             watched.hours.observe(hour.mean);
             next = hour.hour + 1;
@@ -222,6 +233,9 @@ impl Watched {
         let steps = history.steps(key, now.saturating_sub(STEPS_LEARNT))?;
         let count = steps.len();
         for (at, (step, value)) in steps.into_iter().enumerate() {
+            if *stop.borrow() {
+                return Ok(watched);
+            }
             // What was unusual then was told by the process before.
             let _ = watched.take(step, value, step_ms);
             if at + SCORED > count {
@@ -291,9 +305,9 @@ pub fn watch(
     mut history: History,
     step_ms: u64,
     now_ms: u64,
-    told: &mpsc::Receiver<Observation>,
+    (told, stop): (&mpsc::Receiver<Observation>, &watch::Receiver<bool>),
 ) {
-    let mut watched = match learn(&history, step_ms, now_ms / step_ms) {
+    let mut watched = match learn(&history, step_ms, now_ms / step_ms, stop) {
         Ok(watched) => watched,
         Err(fault) => {
             tracing::error!(%fault, "forecasts begin anew");
@@ -341,8 +355,10 @@ pub fn watch(
         while anomalies.len() > ANOMALIES_KEPT {
             anomalies.pop_front();
         }
+        // Whoever stops control does not wait for forecasts that nobody will read.
         let series = watched
             .iter_mut()
+            .take_while(|_| !*stop.borrow())
             .map(|(series, known)| (series.clone(), known.foresee(step_ms)))
             .collect();
         *shared.foresight.write() =
@@ -354,12 +370,13 @@ fn learn(
     history: &History,
     step_ms: u64,
     now: u64,
+    stop: &watch::Receiver<bool>,
 ) -> Result<BTreeMap<Series, Watched>, HistoryFault> {
     let mut watched = BTreeMap::new();
     for key in history.series()? {
         let Some(series) = Series::read(&key) else { continue };
-        if watched.len() < SERIES_MAX {
-            watched.insert(series, Watched::learn(history, &key, step_ms, now)?);
+        if watched.len() < SERIES_MAX && !*stop.borrow() {
+            watched.insert(series, Watched::learn(history, &key, step_ms, now, stop)?);
         }
     }
     Ok(watched)

@@ -178,7 +178,7 @@ impl Control {
         let tasks = Tasks::default();
         let (handle, inbox) = lead::mailbox();
         let (jobs, planner) = planner(&shared, handle.clone())?;
-        let (observed, watcher) = foresight(&shared, &settings)?;
+        let (observed, watcher) = foresight(&shared, &settings, tasks.stopping())?;
         let lead_settings = LeadSettings {
             sessions_max: settings.sessions_max,
             seed: settings.seed,
@@ -393,11 +393,14 @@ const OBSERVED: usize = 8;
 fn foresight(
     shared: &Arc<Shared>,
     settings: &Settings,
+    stop: watch::Receiver<bool>,
 ) -> Result<(std_mpsc::SyncSender<Observation>, thread::JoinHandle<()>), StartFault> {
     let history = History::open(&settings.data_dir, settings.step_ms)?;
     let (observed, told) = std_mpsc::sync_channel(OBSERVED);
     let (shared, step_ms) = (shared.clone(), settings.step_ms);
-    let work = move || foresight::watch(&shared, history, step_ms, clock::now_ms(), &told);
+    let work = move || {
+        foresight::watch(&shared, history, step_ms, clock::now_ms(), (&told, &stop));
+    };
     let thread = Tasks::thread("homing-foresight", work).map_err(StartFault::Thread)?;
     Ok((observed, thread))
 }

@@ -99,7 +99,10 @@ impl Permit {
     /// The app has answered: what came of the request is known before its answer goes out.
     pub fn is_executed(&mut self, status: u16) {
         let Some(shard) = self.gates.known(self.zone, self.key) else { return };
-        if let Some(window) = shard.lock().dedup_mut(self.key).filter(|_| self.entered.is_some()) {
+        if self.entered.is_none() {
+            return;
+        }
+        if let Some(window) = shard.lock().dedup_mut(self.key) {
             self.settle(window, Some(status));
         }
         self.entered = None;
