@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
-use hyper::{Request, Response, body::Frame, body::Incoming, service::service_fn};
+use hyper::{Request, Response, Version, body::Frame, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -56,6 +56,8 @@ async fn numbers(zone: &'static str, manners: Manners) -> SocketAddr {
 
 fn answer(zone: &'static str, manners: Manners, asked: &Request<Incoming>) -> Response<Body> {
     let header = |name: &str| asked.headers().get(name)?.to_str().ok();
+    let origin_form = asked.uri().authority().is_none() || asked.version() == Version::HTTP_2;
+    assert!(origin_form, "{}", asked.uri());
     assert!(header("homing-events").is_none(), "the word between edge and gate");
     if asked.uri().path() == "/page" {
         let page = Full::new(Bytes::from_static(b"<p>no stream</p>")).boxed();

@@ -30,6 +30,9 @@ fn app(zone: &'static str, known: Known) -> u16 {
 fn leg(zone: &str, mut socket: TcpStream, known: &Known) -> Option<()> {
     let mut read = BufReader::new(socket.try_clone().ok()?);
     let (mut last, mut line) = (0_u64, String::new());
+    read.read_line(&mut line).ok()?;
+    assert_eq!(line, "GET /numbers?of=one HTTP/1.1\r\n", "as the client has sent it");
+    line.clear();
     while read.read_line(&mut line).ok()? > 2 {
         let (name, value) = line.split_once(": ").unwrap_or_default();
         match name.to_ascii_lowercase().as_str() {
@@ -71,7 +74,7 @@ impl Stream {
     fn open(edge: u16) -> Self {
         let mut socket = TcpStream::connect(("127.0.0.1", edge)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let asked = "GET / HTTP/1.1\r\nhost: ticker.example\r\naccept: text/event-stream\r\n\r\n";
+        let asked = "GET /numbers?of=one HTTP/1.1\r\nhost: ticker.example\r\naccept: text/event-stream\r\n\r\n";
         socket.write_all(asked.as_bytes()).unwrap();
         let mut read = BufReader::new(socket);
         let mut head = String::new();

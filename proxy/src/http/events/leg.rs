@@ -73,12 +73,13 @@ impl Edge {
                 self.await_gate(exchange).await;
             }
             let (stream, mut call) = self.dial(exchange, true).await?;
-            let request = head_for(asked, exchange, resume, token, self.side)?;
+            let head = head_for(asked, exchange, resume, token, self.side)?;
             let speaks_h2 = !exchange.is_for_gate()
                 && exchange
                     .served_by
                     .as_ref()
                     .is_some_and(|upstream| upstream.endpoint.protocol == UpstreamProtocol::H2c);
+            let request = request(asked, &head, speaks_h2)?;
             let answered = timeout(patience, ask(stream, request, speaks_h2)).await;
             let (response, driver) = match answered {
                 Ok(Ok(answered)) => answered,
@@ -137,7 +138,7 @@ fn head_for(
     resume: Option<&HeaderValue>,
     token: &str,
     side: Side,
-) -> Result<Request<Empty<Bytes>>, Failure> {
+) -> Result<RequestHeader, Failure> {
     let internal = |_| Failure::Internal;
     let mut head = asked.clone();
     match (&exchange.taken, exchange.is_for_gate()) {
@@ -150,17 +151,31 @@ fn head_for(
     if let Some(resume) = resume {
         head.insert_header(RESUME, resume.clone()).map_err(internal)?;
     }
+    Ok(head)
+}
+
+/// The request as it is sent: in HTTP/1 with the path alone, which is what apps look for there; in
+/// HTTP/2 with the authority, which stands for the host.
+fn request(
+    asked: &RequestHeader,
+    head: &RequestHeader,
+    speaks_h2: bool,
+) -> Result<Request<Empty<Bytes>>, Failure> {
     let host = outbound::host(asked);
     let path = asked.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let uri = Uri::builder().scheme("http").authority(host).path_and_query(path).build();
-    // Without a host there is no authority; HTTP/1 does with the path.
-    let uri = uri.or_else(|_| Uri::try_from(path)).map_err(|_| Failure::UpstreamInvalid)?;
-    let mut request = Request::builder().method("GET").uri(uri);
+    let uri = match speaks_h2 {
+        true => Uri::builder().scheme("http").authority(host).path_and_query(path).build(),
+        false => Uri::builder().path_and_query(path).build(),
+    };
+    let mut request = Request::builder().method("GET").uri(uri.map_err(|_| Failure::Internal)?);
     let hops = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "host"];
     for (name, value) in head.headers.iter().filter(|(name, _)| !hops.contains(&name.as_str())) {
         request = request.header(name, value);
     }
-    request.header(header::HOST, host).body(Empty::new()).map_err(|_| Failure::Internal)
+    if !speaks_h2 {
+        request = request.header(header::HOST, host);
+    }
+    request.body(Empty::new()).map_err(|_| Failure::Internal)
 }
 
 fn response_head(parts: &http::response::Parts) -> Option<ResponseHeader> {

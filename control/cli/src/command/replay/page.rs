@@ -18,7 +18,7 @@ const GREY: &str = "#8a8f98";
 const RULE: &str = "#e4e6ea";
 const BLUE: &str = "#1f6fd1";
 const STYLE: &str = "body{font-family:sans-serif;color:#222;margin:2em auto;max-width:60em}\
-    table{border-collapse:collapse}th,td{padding:.25em .7em;text-align:right;\
+    table{border-collapse:collapse}th,td{padding:.25em .7em;text-align:right;white-space:nowrap;\
     border-bottom:1px solid #e4e6ea}th:first-child,td:first-child{text-align:left}\
     .chosen{background:#dfecfb}svg{max-width:100%;height:auto}";
 
@@ -91,7 +91,12 @@ fn plot(report: &Report) -> String {
     svg.line(&[(LEFT, BOTTOM), (RIGHT, BOTTOM)], GREY, 1.0);
     let bound = y(report.foresight_ms);
     svg.line(&[(LEFT, bound), (RIGHT, bound)], GREY, 1.0);
-    svg.words((RIGHT, bound + 14.0), Anchor::End, GREY, "foresight, with the moves of reactive");
+    svg.words(
+        (LEFT + 8.0, bound + 14.0),
+        Anchor::Start,
+        GREY,
+        "foresight, with the moves of reactive",
+    );
     let mut front: Vec<(f64, f64)> = rows
         .iter()
         .filter(|row| matches!(row.policy, Policy::Predictive { .. }))
