@@ -357,6 +357,9 @@ pub struct DemoArgs {
     /// Where the fleet's sessions keep their state
     #[arg(long, value_enum, default_value_t, requires = "fleet")]
     pub state: FleetState,
+    /// What the loss of a zone may cost of the fleet's sessions
+    #[arg(long, value_enum, default_value_t, requires = "fleet")]
+    pub tier: FleetTier,
     /// Kill, stop and cut off the fleet's processes while sessions are handed over
     #[arg(long, requires = "fleet")]
     pub chaos: bool,
@@ -373,6 +376,18 @@ pub enum FleetState {
     Hooks,
     /// In a Redis server in each zone.
     Redis,
+}
+
+/// What the loss of a zone may cost of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FleetTier {
+    /// All its state.
+    #[default]
+    T0,
+    /// What its replica lags behind.
+    T1,
+    /// Nothing that was answered.
+    T2,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

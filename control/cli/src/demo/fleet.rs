@@ -49,7 +49,7 @@ pub async fn run(args: &DemoArgs) -> Result<(), Trouble> {
     let screen = Screen::new();
     let dir = tempfile::Builder::new().prefix("homing-fleet-").tempdir()?;
     screen.tell("starting control, a gate and a store in each of three zones, and two edges");
-    let mut stage = Stage::set(dir.path(), args.state).await?;
+    let mut stage = Stage::set(dir.path(), args.state, args.tier).await?;
     let played = tokio::select! {
         played = play(&mut stage, args, &screen) => played,
         _ = tokio::signal::ctrl_c() => {

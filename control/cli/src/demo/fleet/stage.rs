@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::line::{self, Switches};
 use super::store::Store;
 use super::warmth;
-use crate::args::{CertsArgs, FleetState};
+use crate::args::{CertsArgs, FleetState, FleetTier};
 use crate::command::certs;
 use crate::demo::children::{Role, free_ports};
 use crate::rest::{Ask, Peer, Rest};
@@ -52,8 +52,8 @@ impl Stage {
     ///
     /// # Errors
     /// What does not start, with the end of its log.
-    pub async fn set(dir: &Path, state: FleetState) -> Result<Self, Trouble> {
-        let mut stage = Building::new(dir, state)?;
+    pub async fn set(dir: &Path, state: FleetState, tier: FleetTier) -> Result<Self, Trouble> {
+        let mut stage = Building::new(dir, state, tier)?;
         stage.zones().await?;
         stage.control().await?;
         stage.proxies().await?;
@@ -117,6 +117,7 @@ impl Stage {
 struct Building {
     dir: PathBuf,
     state: FleetState,
+    tier: FleetTier,
     roles: BTreeMap<String, Role>,
     stores: Vec<Store>,
     switches: Switches,
@@ -139,7 +140,7 @@ fn gate_ip(zone: usize) -> IpAddr {
 }
 
 impl Building {
-    fn new(dir: &Path, state: FleetState) -> Result<Self, Trouble> {
+    fn new(dir: &Path, state: FleetState, tier: FleetTier) -> Result<Self, Trouble> {
         let names = (1..=EDGES).map(|n| format!("edge-{n}"));
         let gates = ZONES.iter().map(|zone| format!("gate-{zone}"));
         certs::run(&CertsArgs {
@@ -157,6 +158,7 @@ impl Building {
         Ok(Self {
             dir: dir.to_owned(),
             state,
+            tier,
             roles: BTreeMap::new(),
             stores: Vec::new(),
             switches: Switches::default(),
@@ -228,9 +230,14 @@ impl Building {
                 )
             }
         };
+        let tier = match self.tier {
+            FleetTier::T0 => "t0",
+            FleetTier::T1 => "t1",
+            FleetTier::T2 => "t2",
+        };
         text += &format!(
             "services:\n  - name: notebook\n    match: {{ path: / }}\n    session: {{ from: [{{ \
-             header: x-user }}], idle: 1h }}\n    state: {state}\n    long_lived: carry\n    \
+             header: x-user }}], idle: 1h }}\n    state: {state}\n    tier: {tier}\n    long_lived: carry\n    \
              health: {{ path: /healthz, interval: 1s, timeout: 2s }}\n{}policy:\n  hold: {{ \
              wait_max: 5s }}\n  cut: {{ freeze_max: 2s, gap_wait: 2s }}\n  moves: {{ \
              concurrent_per_pair: 16 }}\n",
