@@ -238,9 +238,9 @@ impl Building {
         text += &format!(
             "services:\n  - name: notebook\n    match: {{ path: / }}\n    session: {{ from: [{{ \
              header: x-user }}], idle: 1h }}\n    state: {state}\n    tier: {tier}\n    \
-             long_lived: carry\n    health: {{ path: /healthz, interval: 1s, timeout: 2s }}\n{}policy:\n  hold: {{ \
-             wait_max: 5s }}\n  cut: {{ freeze_max: 2s, gap_wait: 2s }}\n  moves: {{ \
-             concurrent_per_pair: 16 }}\n",
+             long_lived: carry\n    health: {{ path: /healthz, interval: 1s, timeout: 2s }}\n\
+             {}policy:\n  hold: {{ wait_max: 5s }}\n  cut: {{ freeze_max: 2s, gap_wait: 2s }}\n  \
+             moves: {{ concurrent_per_pair: 16 }}\n",
             warmth::services(&self.shops)
         );
         text
