@@ -2,7 +2,7 @@
 //! handed over ends where another can go on: the last block the client has is complete, and the id
 //! that it would come back with is known (WHATWG HTML, 9.2.6, "Interpreting an event stream").
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 /// Bytes of a block that may be waited for. A stream with a larger one is not cut any more.
 pub const BLOCK_BYTES_MAX: usize = 1 << 20;
@@ -22,6 +22,8 @@ pub struct Splitter {
     /// The last line was ended by a carriage return: a line feed now belongs to that end.
     after_return: bool,
     opening: bool,
+    /// This is not the client's first source: a mark that opens it would stand in mid-stream.
+    resumed: bool,
     has_data: bool,
     /// What an `id` field of the block under way has said.
     said_id: Option<Vec<u8>>,
@@ -40,6 +42,7 @@ impl Splitter {
             line: 0,
             after_return: false,
             opening: true,
+            resumed: false,
             has_data: false,
             said_id: None,
             last_id: last_id.to_vec(),
@@ -54,7 +57,7 @@ impl Splitter {
         self.held.clear();
         (self.seen, self.line) = (0, 0);
         (self.after_return, self.opening, self.has_data) = (false, true, false);
-        self.said_id = None;
+        (self.said_id, self.resumed) = (None, true);
     }
 
     /// More of the stream.
@@ -131,8 +134,12 @@ impl Splitter {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
             b"data" => self.has_data = true,
-            b"id" if value.len() > ID_BYTES_MAX => self.whole = false,
-            b"id" if !value.contains(&0) => self.said_id = Some(value.to_vec()),
+            b"id" if value.contains(&0) => {}
+            // One that no header can tell the app again would be a gap.
+            b"id" if value.len() > ID_BYTES_MAX || value.iter().any(is_untold) => {
+                self.whole = false;
+            }
+            b"id" => self.said_id = Some(value.to_vec()),
             _ => {}
         }
         false
@@ -143,10 +150,18 @@ impl Splitter {
             self.last_id = id;
         }
         self.events += u64::from(std::mem::take(&mut self.has_data));
-        let block = self.held.split_to(self.seen).freeze();
+        let mut block = self.held.split_to(self.seen).freeze();
         (self.seen, self.line) = (0, 0);
+        if std::mem::take(&mut self.resumed) && block.starts_with(MARK) {
+            block.advance(MARK.len());
+        }
         block
     }
+}
+
+/// Whether a header's value cannot hold the byte (RFC 9110 §5.5).
+fn is_untold(byte: &u8) -> bool {
+    (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f
 }
 
 #[cfg(test)]
@@ -194,6 +209,26 @@ mod tests {
         assert_eq!(splitter.next_block().as_deref(), Some(&b"more"[..]));
         let mut splitter = Splitter::after(b"");
         splitter.push(&[b"id: ".as_slice(), &vec![b'i'; ID_BYTES_MAX + 1], b"\n"].concat());
+        assert!(splitter.next_block().is_some() && !splitter.may_be_cut());
+    }
+
+    #[test]
+    fn a_mark_that_opens_a_later_source_does_not_stand_in_mid_stream() {
+        let mut splitter = Splitter::after(b"");
+        splitter.push("\u{feff}id: 1\n\n".as_bytes());
+        assert!(splitter.next_block().is_some_and(|block| block.starts_with(MARK)));
+        splitter.begin_again();
+        splitter.push("\u{feff}id: 2\n\n\u{feff}id: 3\n\n".as_bytes());
+        assert_eq!(splitter.next_block().as_deref(), Some(&b"id: 2\n\n"[..]));
+        // One that does not open the source is the app's own, and no mark.
+        assert!(splitter.next_block().is_some_and(|block| block.starts_with(MARK)));
+        assert_eq!(splitter.last_id(), b"2");
+    }
+
+    #[test]
+    fn an_id_that_no_header_can_tell_again_is_never_cut_behind() {
+        let mut splitter = Splitter::after(b"");
+        splitter.push(b"id: a\x01b\ndata: x\n\n");
         assert!(splitter.next_block().is_some() && !splitter.may_be_cut());
     }
 
