@@ -26,9 +26,11 @@ use super::{
 };
 use crate::gates::Finish;
 
+mod held;
 mod leg;
 mod relay;
 
+use held::{Held, Seam};
 use leg::{Leg, refuse};
 pub(super) use leg::{RESUME, number};
 
@@ -61,6 +63,10 @@ struct Tunnel {
     base: u64,
     /// Messages of the app that were passed on.
     app_messages: u64,
+    /// Where what was passed on of the app's ends.
+    seam: Seam,
+    /// What of the app's waits for the replica.
+    held: Held,
     /// What client and app agreed to speak at the first handshake.
     subprotocol: Option<http::HeaderValue>,
 }
@@ -167,7 +173,7 @@ impl Edge {
         if let Ended::Cut { .. } = ended {
             self.give_back(client, exchange);
         }
-        if !tunnel.from_app.is_between_messages() {
+        if !tunnel.seam.between_messages {
             // The rest of the app's message is lost, and no other leg could go on with it.
             self.give_up(client, tunnel).await;
             return None;
@@ -281,7 +287,8 @@ impl Edge {
                     for message in missed {
                         leg.write(&message).await.ok()?;
                     }
-                    tunnel.from_app = Scanner::default();
+                    // What was kept of the old leg's, its app knows it has to say again.
+                    (tunnel.from_app, tunnel.held) = (Scanner::default(), Held::default());
                     if self.side == Side::Edges {
                         let resume = Some(Word::Resume.frame(""));
                         client.write_response_body(resume, false).await.ok()?;
@@ -331,7 +338,7 @@ impl Edge {
     /// The client has to come back itself, or is cut off where even that cannot be said.
     async fn give_up(&self, client: &mut Downstream, tunnel: &Tunnel) {
         self.parts.metrics.tunnels_broken.inc();
-        if !tunnel.from_app.is_between_frames() {
+        if !tunnel.seam.between_frames {
             return;
         }
         let close = carry::close(RESTART, "session moved", false);
@@ -359,6 +366,8 @@ impl Tunnel {
             base: told.unwrap_or(0),
             subprotocol: leg.reply.head.headers.get(SUBPROTOCOL).cloned(),
             app_messages: resume.and_then(|value| number(value, "app")).unwrap_or(0),
+            seam: Seam::default(),
+            held: Held::default(),
         }
     }
 

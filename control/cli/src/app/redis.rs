@@ -82,6 +82,16 @@ impl RedisApp {
             .await
     }
 
+    /// The last numbers written down, the oldest first.
+    pub(super) async fn last(&self, caller: Caller, count: u64) -> redis::RedisResult<Vec<String>> {
+        let Some(from) = i64::try_from(count).ok().filter(|count| *count > 0) else {
+            return Ok(Vec::new());
+        };
+        let mut ask = redis::cmd("LRANGE");
+        ask.arg(format!("socket:{:032x}", caller.session)).arg(-from).arg(-1);
+        ask.query_async(&mut self.store.clone()).await
+    }
+
     /// Writes a number down; false if the session has moved, or its socket has another leg.
     pub(super) async fn hear(
         &self,

@@ -1,6 +1,7 @@
 //! The notebook's WebSocket, over Redis: every text message is a number, written down and answered
 //! with itself. It shows what an app does to have its sockets carried: it answers a close when it
-//! has taken everything before it, and on the next leg says how far it was.
+//! has taken everything before it, and on the next leg says how far it was, and again what of its
+//! own the client has not got.
 
 use std::sync::Arc;
 
@@ -30,8 +31,13 @@ pub(super) async fn open(app: Arc<RedisApp>, mut request: Request<Incoming>) -> 
     let (Some(key), Some(caller)) = (key, caller(request.headers())) else {
         return refuse(StatusCode::BAD_REQUEST);
     };
-    let resumes = request.headers().contains_key(RESUME);
-    let Ok((leg, taken)) = app.begin(caller, !resumes).await else {
+    let resumes = request.headers().get(RESUME).cloned();
+    let Ok((leg, taken)) = app.begin(caller, resumes.is_none()).await else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    // Every number was answered with itself, so what the client lacks are the last ones taken.
+    let lacks = resumes.as_ref().and_then(heard).map_or(0, |heard| taken.saturating_sub(heard));
+    let Ok(again) = app.last(caller, lacks).await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE);
     };
     let upgrade = hyper::upgrade::on(&mut request);
@@ -39,7 +45,7 @@ pub(super) async fn open(app: Arc<RedisApp>, mut request: Request<Incoming>) -> 
         if let Ok(upgraded) = upgrade.await {
             let stream = TokioIo::new(upgraded);
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-            serve(&app, caller, leg, socket).await;
+            serve(&app, caller, leg, again, socket).await;
         }
     });
     let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS);
@@ -50,16 +56,33 @@ pub(super) async fn open(app: Arc<RedisApp>, mut request: Request<Incoming>) -> 
     if let Ok(accept) = HeaderValue::from_str(&accept) {
         headers.insert("sec-websocket-accept", accept);
     }
-    if let (true, Ok(taken)) = (resumes, HeaderValue::from_str(&format!("client={taken}"))) {
+    let taken = HeaderValue::from_str(&format!("client={taken}"));
+    if let (true, Ok(taken)) = (resumes.is_some(), taken) {
         headers.insert(RESUME, taken);
     }
     response
 }
 
-async fn serve<S>(app: &RedisApp, caller: Caller, leg: u64, mut socket: WebSocketStream<S>)
-where
+/// Messages of this app's that the client has got, as Homing says.
+fn heard(resume: &HeaderValue) -> Option<u64> {
+    let mut pairs = resume.to_str().ok()?.split(';').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| name.trim() == "app").and_then(|(_, number)| number.trim().parse().ok())
+}
+
+async fn serve<S>(
+    app: &RedisApp,
+    caller: Caller,
+    leg: u64,
+    again: Vec<String>,
+    mut socket: WebSocketStream<S>,
+) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
+    for text in again {
+        if socket.send(Message::Text(text.into())).await.is_err() {
+            return;
+        }
+    }
     // A close is answered by the library, behind everything that was said before it.
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };

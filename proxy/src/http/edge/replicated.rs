@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use homing_session::roster::Who;
+use homing_wire::Tier;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session as Downstream;
+use tokio::sync::oneshot;
 
 use super::Edge;
 use crate::http::{exchange::Exchange, failure::Failure};
@@ -14,12 +16,29 @@ impl Edge {
     /// A client has said something on a tunnel that this gate counts: what the app makes of it is
     /// copied behind it in either tier, for no answer tells when the app has taken it.
     pub(in crate::http) fn spoken(&self, exchange: &Exchange) {
-        let (Some(replicas), Some(taken)) = (&self.parts.replicas, &exchange.taken) else { return };
-        if let (Some((key, _)), Some(permit)) = (taken.session, &taken.permit) {
-            let who = Who { key, service: taken.service, place: taken.place };
-            let live = self.parts.live.load();
-            drop(replicas.written(&live, permit.zone(), who, permit.epoch()));
-        }
+        drop(self.replica_word(exchange));
+    }
+
+    /// Whether what the app says on a tunnel has to wait for the replica.
+    pub(in crate::http) fn waits_for_replica(&self, exchange: &Exchange) -> bool {
+        let taken = exchange.taken.as_ref().filter(|_| self.parts.replicas.is_some());
+        taken.is_some_and(|taken| {
+            let tier = taken.service().map(|service| service.tier);
+            taken.permit.is_some() && tier == Some(Tier::T2)
+        })
+    }
+
+    /// The replica's word on the state as it is now, with how long to wait for it.
+    pub(in crate::http) fn replica_word(
+        &self,
+        exchange: &Exchange,
+    ) -> Option<(oneshot::Receiver<()>, Duration)> {
+        let (replicas, taken) = (self.parts.replicas.as_ref()?, exchange.taken.as_ref()?);
+        let ((key, _), permit) = (taken.session?, taken.permit.as_ref()?);
+        let who = Who { key, service: taken.service, place: taken.place };
+        let live = self.parts.live.load();
+        let word = replicas.written(&live, permit.zone(), who, permit.epoch())?;
+        Some((word, Duration::from_millis(live.table.facts().policy.hold.ms_max.into())))
     }
 
     /// The app has answered. Safe methods (RFC 9110 §9.2.1) change nothing that is worth a copy.

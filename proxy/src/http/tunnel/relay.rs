@@ -13,6 +13,7 @@ use tokio::{io::AsyncReadExt as _, time::Instant};
 
 use super::{
     Ended, Tunnel,
+    held::{Behind, Seam},
     leg::{Leg, PIECE_BYTES},
 };
 use crate::{
@@ -72,9 +73,8 @@ impl Edge {
             let reads =
                 tunnel.waiting.is_empty() && matches!(phase, Phase::Open | Phase::Finishing(..));
             // Inside a frame of the app's, a frame of ours would be taken for its payload.
-            let may_speak = !tunnel.carries()
-                || self.side == Side::Clients
-                || tunnel.from_app.is_between_frames();
+            let may_speak =
+                !tunnel.carries() || self.side == Side::Clients || tunnel.seam.between_frames;
             tokio::select! {
                 said = client.as_downstream_mut().read_request_body(), if reads => match said? {
                     Some(said) if tunnel.carries() => tunnel.waiting = said,
@@ -84,7 +84,7 @@ impl Edge {
                     }
                     None => return Ok(Ended::Closed),
                 },
-                read = leg.read.read_buf(&mut piece) => {
+                read = leg.read.read_buf(&mut piece), if !tunnel.held.is_full() => {
                     let length = read.unwrap_or(0);
                     if length == 0 {
                         return self.app_left(client, exchange, tunnel, phase).await;
@@ -110,8 +110,14 @@ impl Edge {
                         leave_at = Some(Instant::now() + jitter(exchange));
                     }
                 }
+                kept = tunnel.held.kept() => {
+                    if let Some(ended) = self.let_go(client, exchange, tunnel, kept).await? {
+                        return Ok(ended);
+                    }
+                }
                 () = come(leave_at), if tunnel.from_app.at_boundary() => {
-                    return Ok(Ended::Recalled);
+                    let ended = self.let_all_go(client, exchange, tunnel).await?;
+                    return Ok(ended.unwrap_or(Ended::Recalled));
                 }
                 () = come(deadline(phase)), if may_speak || is_parting(phase) => match phase {
                     // The handoff will not get its freeze either, and comes back.
@@ -212,14 +218,11 @@ impl Edge {
         phase: &mut Phase,
         said: Bytes,
     ) -> Result<Option<Ended>> {
-        if tunnel.policy == LongLived::Drain {
-            client.write_response_body(Some(said), false).await?;
-            return Ok(None);
-        }
         if !tunnel.carries() {
             let mut input = said.clone();
-            while let Ok(Some(_)) = tunnel.from_app.next(&mut input) {}
-            client.write_response_body(Some(said), false).await?;
+            let follows = tunnel.policy != LongLived::Drain;
+            while follows && matches!(tunnel.from_app.next(&mut input), Ok(Some(_))) {}
+            self.pass(client, exchange, tunnel, said, 0).await?;
             return Ok(None);
         }
         let from_gate = exchange.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate);
@@ -247,15 +250,17 @@ impl Edge {
                 OURS => return Err(odd(&carry::Broken::Reserved)),
                 // Any other code is the app's own, said before it saw ours: its close stands.
                 CLOSE if is_parting(*phase) && part.payload.starts_with(&CARRIED.to_be_bytes()) => {
-                    return Ok(Some(Ended::Cut { confirmed: true }));
+                    let ended = self.let_all_go(client, exchange, tunnel).await?;
+                    return Ok(Some(ended.unwrap_or(Ended::Cut { confirmed: true })));
                 }
                 CLOSE => {
-                    client.write_response_body(Some(part.bytes), false).await?;
-                    return Ok(Some(Ended::Closed));
+                    self.pass(client, exchange, tunnel, part.bytes, 0).await?;
+                    let ended = self.let_all_go(client, exchange, tunnel).await?;
+                    return Ok(Some(ended.unwrap_or(Ended::Closed)));
                 }
                 _ => {
-                    tunnel.app_messages += u64::from(part.ends_message);
-                    client.write_response_body(Some(part.bytes), false).await?;
+                    let messages = u64::from(part.ends_message);
+                    self.pass(client, exchange, tunnel, part.bytes, messages).await?;
                 }
             }
         }
@@ -266,9 +271,12 @@ impl Edge {
         &self,
         client: &mut Downstream,
         exchange: &Exchange,
-        tunnel: &Tunnel,
+        tunnel: &mut Tunnel,
         phase: Phase,
     ) -> Result<Ended> {
+        if let Some(ended) = self.let_all_go(client, exchange, tunnel).await? {
+            return Ok(ended);
+        }
         if !tunnel.carries() {
             return Ok(Ended::Closed);
         }
@@ -282,7 +290,7 @@ impl Edge {
             let home = Home { zone: taken.zone, epoch: taken.least };
             return Ok(Ended::Moved { home, confirmed: false });
         }
-        if self.side == Side::Edges && tunnel.from_app.is_between_frames() {
+        if self.side == Side::Edges && tunnel.seam.between_frames {
             let left = carry::close(APP_LEFT, "the app left", false);
             client.write_response_body(Some(left), false).await?;
         }
@@ -296,7 +304,7 @@ impl Edge {
         broken: &carry::Broken,
     ) -> Result<Ended> {
         tracing::debug!(%broken, "a client's stream is refused");
-        if tunnel.from_app.is_between_frames() {
+        if tunnel.seam.between_frames {
             let close = carry::close(PROTOCOL, "protocol error", false);
             client.write_response_body(Some(close), false).await?;
         } else {
@@ -304,6 +312,83 @@ impl Edge {
             self.parts.metrics.tunnels_broken.inc();
         }
         Ok(Ended::Closed)
+    }
+
+    /// Passes some of the app's bytes on, or keeps them for the replica's word on them.
+    async fn pass(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        tunnel: &mut Tunnel,
+        said: Bytes,
+        messages: u64,
+    ) -> Result<()> {
+        let seam = Seam {
+            between_frames: tunnel.from_app.is_between_frames(),
+            between_messages: tunnel.from_app.is_between_messages(),
+        };
+        if self.waits_for_replica(exchange) {
+            tunnel.held.gather(&said, messages, seam);
+            self.ask_replica(exchange, tunnel);
+            return Ok(());
+        }
+        client.write_response_body(Some(said), false).await?;
+        tunnel.app_messages += messages;
+        tunnel.seam = seam;
+        Ok(())
+    }
+
+    /// Asks for the replica's word on what has gathered, unless another is awaited.
+    fn ask_replica(&self, exchange: &Exchange, tunnel: &mut Tunnel) {
+        if tunnel.held.is_to_ask() {
+            // Where nobody is left to ask, the word is one that will not come.
+            let nobody = || (tokio::sync::oneshot::channel().1, Duration::ZERO);
+            let (word, patience) = self.replica_word(exchange).unwrap_or_else(nobody);
+            tunnel.held.ask(word, patience);
+        }
+    }
+
+    /// Passes on what the replica has by now; how the tunnel ended, if the replica does not.
+    async fn let_go(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        tunnel: &mut Tunnel,
+        kept: Result<(Bytes, u64, Seam), Behind>,
+    ) -> Result<Option<Ended>> {
+        let owned = exchange.taken.as_ref().and_then(|taken| taken.permit.as_ref());
+        let owned = owned.is_some_and(|permit| permit.may_answer());
+        let Some((said, messages, seam)) = kept.ok().filter(|_| owned) else {
+            self.parts.metrics.replicas.behind.inc();
+            return Ok(Some(match self.side {
+                // Its edge asks the session's home how far its app is.
+                Side::Edges => Ended::Closed,
+                Side::Clients if tunnel.carries() => Ended::Cut { confirmed: false },
+                Side::Clients => Ended::Closed,
+            }));
+        };
+        client.write_response_body(Some(said), false).await?;
+        tunnel.app_messages += messages;
+        tunnel.seam = seam;
+        self.ask_replica(exchange, tunnel);
+        Ok(None)
+    }
+
+    /// Waits until the replica has all that the app said; see `let_go`.
+    async fn let_all_go(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        tunnel: &mut Tunnel,
+    ) -> Result<Option<Ended>> {
+        while !tunnel.held.is_empty() {
+            self.ask_replica(exchange, tunnel);
+            let kept = tunnel.held.kept().await;
+            if let Some(ended) = self.let_go(client, exchange, tunnel, kept).await? {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
     }
 
     /// Listens for a freeze of the tunnel's session, if its service has something done about it
