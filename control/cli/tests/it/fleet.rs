@@ -23,6 +23,14 @@ impl Fleet {
 
     /// Over other apps than notebooks, as a document says that is given free ports.
     pub(crate) fn start_over(document: impl Fn(&[u16]) -> String) -> Self {
+        Self::start_with(document, |_| Vec::new())
+    }
+
+    /// The same, where the app of each zone is told more.
+    pub(crate) fn start_with(
+        document: impl Fn(&[u16]) -> String,
+        told: impl Fn(usize) -> Vec<String>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ports = free_ports(14);
         certify(dir.path(), &["control", "edge-1", "gate-paris", "gate-tokyo"]);
@@ -77,8 +85,10 @@ impl Fleet {
         let log = |name: &str| dir.path().join(name);
         let listen = |port: u16| format!("127.0.0.1:{port}");
         let mut roles = std::collections::BTreeMap::new();
-        for (zone, port) in ZONES.iter().zip(&ports[10..12]) {
-            let args = ["app", "--zone", zone, "--listen", &listen(*port)];
+        for (index, (zone, port)) in ZONES.iter().zip(&ports[10..12]).enumerate() {
+            let (port, told) = (listen(*port), told(index));
+            let mut args = vec!["app", "--zone", zone, "--listen", &port];
+            args.extend(told.iter().map(String::as_str));
             roles.insert(format!("app-{zone}"), Role::start(&args, &log(zone)));
         }
         let role = Role::start(&["control", &control_file], &log("control.log"));

@@ -11,6 +11,9 @@ mod demo;
 mod fleet;
 mod leases;
 mod prewarm;
+#[path = "../../../../proxy/tests/it/redis_server.rs"]
+#[allow(dead_code)]
+mod redis_server;
 mod replay;
 mod replicas;
 mod run;

@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use crate::fleet::{Fleet, ZONES};
+use crate::{
+    fleet::{self, Fleet, ZONES},
+    redis_server::{self, RedisServer},
+    run::{Jar, json},
+};
 
 /// Messages that a client says, unless its socket ends before.
 const MESSAGES: u64 = 800;
@@ -155,13 +159,18 @@ fn talk(mut socket: TcpStream) -> u64 {
 
 /// A socket of a new session, once the fleet can take one in: a gate may be on its way up.
 fn open(fleet: &Fleet) -> TcpStream {
+    open_at(fleet, "/chat", "no=cookie")
+}
+
+/// The same at a path, with a cookie.
+fn open_at(fleet: &Fleet, path: &str, cookie: &str) -> TcpStream {
     let edge = SocketAddr::from(([127, 0, 0, 1], fleet.edge));
     for _ in 0..100 {
         let mut socket = TcpStream::connect(edge).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         write!(
             socket,
-            "GET /chat HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\ncookie: {cookie}\r\nconnection: Upgrade\r\n\
              upgrade: websocket\r\nsec-websocket-version: 13\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
@@ -231,4 +240,73 @@ fn a_gate_killed_during_a_carry_leaves_no_torn_frame() {
         let heard = talking.join().expect("no frame is torn");
         assert!(heard > 10, "{heard}");
     }
+}
+
+/// Says the numbers from one on, and hears them back until all came or the socket ends.
+fn count(mut socket: TcpStream, numbers: u64) -> Vec<u64> {
+    let mut speaker = socket.try_clone().unwrap();
+    let speaking = thread::spawn(move || {
+        for n in 1..=numbers {
+            if speaker.write_all(&framed(0x81, 0x80, n.to_string().as_bytes())).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(3));
+        }
+    });
+    let mut heard = Vec::new();
+    while heard.len() < numbers as usize {
+        let Some((0x81, payload)) = frame(&mut socket) else { break };
+        heard.push(std::str::from_utf8(&payload).unwrap().parse().unwrap());
+    }
+    drop(socket);
+    speaking.join().unwrap();
+    heard
+}
+
+#[test]
+fn a_socket_of_t2_goes_to_its_heir_with_every_message_once() {
+    if !redis_server::installed() {
+        return;
+    }
+    let mut stores = [RedisServer::start(&[]), RedisServer::start(&[])];
+    let urls: Vec<String> = stores.iter().map(RedisServer::url).collect();
+    let state = format!(
+        "redis: {{ paris: \"{}\", tokyo: \"{}\" }}, keys: [\"notebook:{{id}}\", \
+         \"socket:{{id}}\", \"taken:{{id}}\", \"leg:{{id}}\"]",
+        urls[0], urls[1]
+    );
+    let stated = format!("state: {{ {state} }}\n    tier: t2\n    long_lived: carry\n");
+    let document = |apps: &[u16]| {
+        let text = fleet::document(apps).replace("state: hooks\n", &stated);
+        // Longer than a lease and the silence after it.
+        text + "policy:\n  hold: { wait_max: 60s }\n"
+    };
+    let mut fleet =
+        Fleet::start_with(document, |zone| vec!["--redis".to_owned(), urls[zone].clone()]);
+    let mut jar = Jar::default();
+    let (status, told) = jar.ask(fleet.edge, "GET", "/notebook", "");
+    assert_eq!(status, 200, "{told}\n{}", fleet.logs());
+    let home = usize::from(json(&told)["zone"] == ZONES[1]);
+    let socket = open_at(&fleet, "/socket", &jar.cookie.clone().unwrap());
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let talking = thread::spawn(move || count(socket, 1_000));
+    thread::sleep(Duration::from_secs(1));
+    // The zone is lost whole: gate, app and store.
+    fleet.kill(&format!("gate-{}", ZONES[home]));
+    fleet.kill(&format!("app-{}", ZONES[home]));
+    stores[home].kill();
+    let mut served = (0, String::new());
+    for _ in 0..400 {
+        served = jar.ask(fleet.edge, "GET", "/notebook", "");
+        if served.0 == 200 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(json(&served.1)["zone"], ZONES[1 - home], "{served:?}");
+    // Alone the heir may let nothing out; there is a replica again once the zone is back.
+    stores[home].run();
+    fleet.kill_gate(ZONES[home]);
+    let heard = talking.join().unwrap();
+    assert_eq!(heard, (1..=1_000).collect::<Vec<u64>>(), "{}", fleet.logs());
 }

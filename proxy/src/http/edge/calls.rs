@@ -43,22 +43,24 @@ impl Edge {
     }
 
     /// Waits until the request's zone has a gate, if it has none: one that was restarted is back
-    /// in moments. Bounded as any hold is.
+    /// in moments, and one that is not leaves its sessions to their heirs, whom the request
+    /// follows. Bounded as any hold is.
     pub(in crate::http) async fn await_gate(&self, exchange: &mut Exchange) {
-        let tried = exchange.tried.len() as u32;
-        let Some(taken) = exchange.taken.as_mut() else { return };
+        let Some(taken) = exchange.taken.as_ref() else { return };
         let patience = taken.facts.facts.policy.hold.ms_max;
         let until = exchange.arrived + Duration::from_millis(patience.into());
         // A gate that refused a connection is given a little longer each time.
-        let mut pause = hop::PAUSE * tried;
+        let mut pause = hop::PAUSE * exchange.tried.len() as u32;
         loop {
             if pause > Duration::ZERO {
                 tokio::time::sleep(pause).await;
-                taken.held += pause;
             }
+            self.look_for_home(exchange);
+            let spread = exchange.spread;
+            let Some(taken) = exchange.taken.as_mut() else { return };
+            taken.held += pause;
             pause = hop::PAUSE;
-            taken.facts = self.parts.facts.of(self.parts.live.load().table.facts());
-            let key = taken.session.map_or(SessionKey(exchange.spread.into()), |(key, _)| key);
+            let key = taken.session.map_or(SessionKey(spread.into()), |(key, _)| key);
             let has_gate = taken.facts.gate(taken.zone, key).is_some();
             if has_gate || taken.session.is_none() || Instant::now() >= until {
                 return;

@@ -56,8 +56,11 @@ impl Leg {
         number(self.reply.head.headers.get(RESUME)?, "client")
     }
 
+    /// Writes, and sees it off: TLS keeps what the socket does not take at once, and might keep it
+    /// until the client says something more.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.write.write_all(bytes).await.or_err(ErrorType::WriteError, "app")
+        self.write.write_all(bytes).await.or_err(ErrorType::WriteError, "app")?;
+        self.write.flush().await.or_err(ErrorType::WriteError, "app")
     }
 }
 
@@ -138,6 +141,7 @@ async fn shake_hands(
         head.remove_header("sec-websocket-extensions");
     }
     stream.write_all(&written(&head)).await.map_err(|_| Failure::UpstreamClosed)?;
+    stream.flush().await.map_err(|_| Failure::UpstreamClosed)?;
     let mut read = BytesMut::with_capacity(PIECE_BYTES);
     loop {
         if let Some((head, length)) = parse(&read)? {
