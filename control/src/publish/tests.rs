@@ -47,7 +47,8 @@ fn one_merged_delta_leads_from_any_recent_table_to_the_newest() {
     let (published, tables) = world(20);
     let newest = tables.last().unwrap();
     for held in &tables[..20] {
-        let Update::Delta(version, sealed) = published.toward(held.version(), held.digest()) else {
+        let Update::Delta(version, sealed) = published.toward(held.version(), held.digest(), None)
+        else {
             panic!("a delta is due from {}", held.version());
         };
         let mut held = held.clone();
@@ -55,7 +56,7 @@ fn one_merged_delta_leads_from_any_recent_table_to_the_newest() {
         assert_eq!(version, newest.version());
         assert_eq!(&held, newest);
     }
-    assert_eq!(published.toward(newest.version(), newest.digest()), Update::None);
+    assert_eq!(published.toward(newest.version(), newest.digest(), None), Update::None);
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn deltas_published_together_are_one_and_skip_the_versions_between() {
     published.advance(deltas).unwrap();
     assert_eq!(published.table().as_deref(), Some(&table));
     let held = &tables[4];
-    let update = published.toward(held.version(), held.digest());
+    let update = published.toward(held.version(), held.digest(), None);
     let Update::Delta(_, sealed) = &update else { panic!("{update:?}") };
     assert_eq!(Delta::decode(sealed).unwrap().set.len(), 3);
     assert_eq!(published.ready(held.version(), held.digest()), Some(update));
@@ -80,7 +81,7 @@ fn deltas_published_together_are_one_and_skip_the_versions_between() {
     // Who is further behind is served too, once that is merged.
     let behind = &tables[3];
     assert_eq!(published.ready(behind.version(), behind.digest()), None);
-    let update = published.toward(behind.version(), behind.digest());
+    let update = published.toward(behind.version(), behind.digest(), None);
     assert_eq!(published.ready(behind.version(), behind.digest()), Some(update));
 }
 
@@ -89,11 +90,11 @@ fn a_holder_of_something_else_gets_the_whole() {
     let (published, tables) = world(3);
     let held = &tables[1];
     let whole = |update| matches!(update, Update::Snapshot(..));
-    assert!(whole(published.toward(held.version(), held.digest() ^ 1)));
-    assert!(whole(published.toward(Version::default(), 0)));
-    assert!(whole(published.toward(Version { term: 0, n: 9 }, 1)));
+    assert!(whole(published.toward(held.version(), held.digest() ^ 1, None)));
+    assert!(whole(published.toward(Version::default(), 0, None)));
+    assert!(whole(published.toward(Version { term: 0, n: 9 }, 1, None)));
     let newest = tables.last().unwrap();
-    assert!(whole(published.toward(newest.version(), newest.digest() ^ 1)));
+    assert!(whole(published.toward(newest.version(), newest.digest() ^ 1, None)));
 }
 
 #[test]
@@ -101,6 +102,6 @@ fn the_past_that_is_kept_is_bounded() {
     let (published, tables) = world(DELTAS_KEPT as u64 + 10);
     assert_eq!(published.recent.lock().deltas.len(), DELTAS_KEPT);
     let old = &tables[2];
-    let update = published.toward(old.version(), old.digest());
+    let update = published.toward(old.version(), old.digest(), None);
     assert!(matches!(update, Update::Snapshot(..)));
 }
