@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use homing_wire::{Delta, PlacementTable, Repair, Sums, Version, ids::BUCKETS};
+use homing_wire::{BUCKETS, Delta, PlacementTable, Repair, Sums, Version, repair::weight};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -170,8 +170,8 @@ impl Published {
     /// the table: that one is sealed once for all, a repair for each.
     fn repair(&self, table: &PlacementTable, theirs: &Sums) -> Option<Repair> {
         let repair = Repair::toward(table, &self.sums(table), theirs);
-        let whole = table.exceptions().len() + table.directives().len() + BUCKETS;
-        (repair.entries() <= whole / 2).then_some(repair)
+        let whole = weight(table.exceptions().len(), BUCKETS, table.directives().len());
+        (repair.weight() <= whole / 2).then_some(repair)
     }
 
     /// What the table sums to; found out once a version, whoever asks first.

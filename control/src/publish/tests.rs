@@ -105,3 +105,26 @@ fn the_past_that_is_kept_is_bounded() {
     let update = published.toward(old.version(), old.digest(), None);
     assert!(matches!(update, Update::Snapshot(..)));
 }
+
+#[test]
+fn a_holder_of_something_else_that_told_its_sums_gets_what_differs_if_that_is_little() {
+    let mut table = first();
+    let mut change = Delta::to(table.version().next(), 1);
+    let home = Home { zone: ZoneId(0), epoch: Epoch(2) };
+    change.set = (0..10_000).map(|n: u128| (SessionKey(n << 114), home)).collect();
+    table.advance(change).unwrap();
+    let published = Published::new(Some(table.clone()), Vec::new());
+    let lacking = |few: usize| {
+        let mut lacking = table.clone();
+        let mut change = Delta::to(Version { term: 0, n: 9 }, 1);
+        change.removed = table.exceptions().keys().step_by(few).copied().collect();
+        lacking.advance(change).unwrap();
+        let update = published.toward(lacking.version(), lacking.digest(), Some(&lacking.sums()));
+        (lacking, update)
+    };
+    let (held, Update::Repair(version, sealed)) = lacking(4_000) else { panic!("a few differ") };
+    let repair = Repair::decode(&sealed).unwrap();
+    assert_eq!((version, repair.segments.len()), (table.version(), 3));
+    assert_eq!(held.mended(&repair).as_ref(), Ok(&table));
+    assert!(matches!(lacking(10), (_, Update::Snapshot(..))));
+}

@@ -50,11 +50,11 @@ impl Repair {
         }
     }
 
-    /// Exceptions, buckets and directives in it.
+    /// About how many bytes it takes, as [`weight`] has it.
     #[must_use]
-    pub fn entries(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let buckets = self.buckets.as_ref().map_or(0, |_| BUCKETS);
-        self.exceptions.len() + buckets + self.directives.as_ref().map_or(0, Vec::len)
+        weight(self.exceptions.len(), buckets, self.directives.as_ref().map_or(0, Vec::len))
     }
 
     /// The sealed bytes, for the link.
@@ -70,6 +70,12 @@ impl Repair {
     pub fn decode(frame: &[u8]) -> Result<Self, codec::DecodeFault> {
         codec::repair::decode(frame)
     }
+}
+
+/// About how many bytes so many entries take when they are sealed, facts aside.
+#[must_use]
+pub fn weight(exceptions: usize, buckets: usize, directives: usize) -> usize {
+    18 * exceptions + 2 * buckets + 40 * directives
 }
 
 /// Why a repair was refused.

@@ -11,6 +11,7 @@ mod demo;
 mod fleet;
 mod leases;
 mod prewarm;
+mod repairs;
 mod replay;
 mod replicas;
 mod run;

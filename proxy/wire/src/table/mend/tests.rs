@@ -216,7 +216,7 @@ fn repairs_that_no_control_sends_are_not_read() {
     let mut numbers = Numbers(6);
     let right = table(&mut numbers, 600);
     let mut good = Repair::toward(&right, &right.sums(), &right.sums());
-    assert_eq!((good.entries(), good.segments.len()), (0, 0));
+    assert_eq!((good.weight(), good.segments.len()), (0, 0));
     let fault = |repair: &Repair| Repair::decode(&repair.encode()).unwrap_err().to_string();
     good.segments = vec![3, 2];
     assert!(fault(&good).contains("repair.segments"));
