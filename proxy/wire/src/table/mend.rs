@@ -1,7 +1,7 @@
 //! Taking a repair in: a draft of what is kept with what the repair brings, sealed and summed like
 //! any other table.
 
-use super::{Facts, PlacementTable, TableDraft, sums::segment};
+use super::{Facts, PlacementTable, TableDraft};
 use crate::repair::{Repair, RepairRefused};
 
 #[cfg(test)]
@@ -18,8 +18,11 @@ impl PlacementTable {
         if offered < holds {
             return Err(RepairRefused::Older { holds, offered });
         }
-        let kept = self.exceptions.iter().map(|(key, home)| (*key, *home));
-        let kept = kept.filter(|(key, _)| repair.segments.binary_search(&segment(*key)).is_err());
+        let mut exceptions = self.exceptions.clone();
+        for (key, _) in repair.segments.iter().flat_map(|segment| self.exceptions_of(*segment)) {
+            exceptions.remove(&key);
+        }
+        exceptions.extend(repair.exceptions.iter().copied());
         let directives = match &repair.directives {
             Some(directives) => directives.iter().map(|d| (d.id, d.clone())).collect(),
             None => self.directives.clone(),
@@ -29,7 +32,7 @@ impl PlacementTable {
             created_ms: repair.created_ms,
             facts: repair.facts.clone().unwrap_or_else(|| Facts::clone(&self.facts)),
             buckets: repair.buckets.clone().unwrap_or_else(|| self.buckets.clone()),
-            exceptions: kept.chain(repair.exceptions.iter().copied()).collect(),
+            exceptions,
             directives,
         };
         let table = draft.seal().map_err(RepairRefused::Faults)?;

@@ -79,7 +79,7 @@ fn sum(hashes: impl Iterator<Item = u64>) -> u64 {
 
 impl PlacementTable {
     /// Sums what the table holds, without looking at its digest, which is kept by changes and so
-    /// would not tell of entries that were spoilt. Some 20 ns an exception and a millisecond.
+    /// would not tell of entries that were spoilt. Some 15 ns an exception and a millisecond.
     #[must_use]
     pub fn sums(&self) -> Sums {
         Sums::of(&self.facts, &self.buckets, &self.exceptions, self.directives.values())

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::sums::{SEGMENTS, Sums},
+    super::sums::{SEGMENTS, Sums, segment},
     *,
 };
 use crate::{
