@@ -32,7 +32,9 @@ pub struct Metrics {
     pub deltas_sent: Counter,
     /// Whole tables sent to proxies.
     pub snapshots_sent: Counter,
-    /// Bytes of both.
+    /// Parts of tables sent to proxies whose own differed.
+    pub repairs_sent: Counter,
+    /// Bytes of all three.
     pub table_bytes_sent: Counter,
     /// Directives issued.
     pub directives_issued: Counter,
@@ -104,6 +106,7 @@ pub fn render(shared: &Shared) -> String {
         ("activities_total", "counter", &metrics.activities),
         ("deltas_sent_total", "counter", &metrics.deltas_sent),
         ("snapshots_sent_total", "counter", &metrics.snapshots_sent),
+        ("repairs_sent_total", "counter", &metrics.repairs_sent),
         ("table_bytes_sent_total", "counter", &metrics.table_bytes_sent),
         ("directives_issued_total", "counter", &metrics.directives_issued),
         ("anomalies_total", "counter", &metrics.anomalies),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use homing_wire::{Delta, PlacementTable, Version};
+use homing_wire::{BUCKETS, Delta, PlacementTable, Repair, Sums, Version, repair::weight};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -23,6 +23,8 @@ pub enum Update {
     None,
     /// A delta to this version, sealed.
     Delta(Version, Bytes),
+    /// The parts of the table of this version that differ from what it holds, sealed.
+    Repair(Version, Bytes),
     /// The whole table of this version, sealed.
     Snapshot(Version, Bytes),
 }
@@ -33,6 +35,7 @@ pub struct Published {
     table: RwLock<Option<Arc<PlacementTable>>>,
     recent: Mutex<Recent>,
     snapshot: Mutex<Option<(Version, Bytes)>>,
+    sums: Mutex<Option<(Version, Arc<Sums>)>>,
     newest: watch::Sender<Version>,
 }
 
@@ -63,6 +66,7 @@ impl Published {
             table: RwLock::new(table.map(Arc::new)),
             recent: Mutex::default(),
             snapshot: Mutex::default(),
+            sums: Mutex::default(),
             newest: watch::Sender::new(version.unwrap_or_default()),
         };
         for delta in deltas {
@@ -142,9 +146,10 @@ impl Published {
     }
 
     /// What a holder of a table must be sent. A holder of a table that control never published, or
-    /// of one that differs from what was published under its number, gets the whole.
+    /// of one that differs from what was published under its number, gets the parts that differ if
+    /// it has said what its own sum to and they are few, and else the whole.
     #[must_use]
-    pub fn toward(&self, holds: Version, digest: u64) -> Update {
+    pub fn toward(&self, holds: Version, digest: u64, sums: Option<&Sums>) -> Update {
         let Some(table) = self.table() else {
             return Update::None;
         };
@@ -152,9 +157,33 @@ impl Published {
         if holds == newest && digest == table.digest() {
             return Update::None;
         }
-        match self.recent.lock().delta(holds, digest, newest) {
-            Some(sealed) => Update::Delta(newest, sealed),
+        if let Some(sealed) = self.recent.lock().delta(holds, digest, newest) {
+            return Update::Delta(newest, sealed);
+        }
+        match sums.and_then(|theirs| self.repair(&table, theirs)) {
+            Some(repair) => Update::Repair(newest, repair.encode()),
             None => Update::Snapshot(newest, self.sealed(&table)),
+        }
+    }
+
+    /// A repair for one whose table has the sums `theirs`, unless it would be more than half of
+    /// the table: that one is sealed once for all, a repair for each.
+    fn repair(&self, table: &PlacementTable, theirs: &Sums) -> Option<Repair> {
+        let repair = Repair::toward(table, &self.sums(table), theirs);
+        let whole = weight(table.exceptions().len(), BUCKETS, table.directives().len());
+        (repair.weight() <= whole / 2).then_some(repair)
+    }
+
+    /// What the table sums to; found out once a version, whoever asks first.
+    fn sums(&self, table: &PlacementTable) -> Arc<Sums> {
+        let mut kept = self.sums.lock();
+        match &*kept {
+            Some((version, sums)) if *version == table.version() => Arc::clone(sums),
+            _ => {
+                let sums = Arc::new(table.sums());
+                *kept = Some((table.version(), Arc::clone(&sums)));
+                sums
+            }
         }
     }
 

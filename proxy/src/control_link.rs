@@ -221,13 +221,16 @@ impl ControlLink {
 
     fn hello(&self) -> Hello {
         let live = self.live.load();
+        let sums = live.sums();
         Hello {
             proxy: self.name.clone(),
             incarnation: self.gates.incarnation(),
             holds: live.table.version(),
-            digest: if live.is_void() { 0 } else { live.table.digest() },
+            // Of what the table really holds, which need not be what its digest says.
+            digest: sums.as_ref().map_or(0, |sums| sums.digest()),
             format: envelope::FORMAT,
             gate: self.fleet.as_ref().map(|fleet| fleet.hello.clone()),
+            sums,
         }
     }
 

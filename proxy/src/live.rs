@@ -8,7 +8,7 @@ use homing_session::{placement::Placement, route::Routes};
 use homing_wire::{
     Capacity, Intake, Policy, Price, SessionKey, Version, Zone,
     delta::Delta,
-    table::{Facts, Home, PlacementTable, TableDraft},
+    table::{Facts, Home, PlacementTable, Sums, TableDraft},
 };
 use tokio::sync::watch;
 
@@ -57,6 +57,13 @@ impl Live {
     #[must_use]
     pub fn is_void(&self) -> bool {
         self.table.version() == Version::default()
+    }
+
+    /// What the table sums to, for control to find the parts that differ; `None` if control has
+    /// given none yet.
+    #[must_use]
+    pub fn sums(&self) -> Option<Box<Sums>> {
+        (!self.is_void()).then(|| Box::new(self.table.sums()))
     }
 
     /// The table after a delta, sharing with this one what the delta does not touch.

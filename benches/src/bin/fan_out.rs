@@ -178,6 +178,7 @@ async fn subscribe(
         digest: 0,
         format: envelope::FORMAT,
         gate: None,
+        sums: None,
     };
     answers.send(FromProxy::Hello(hello).to_proto()).await?;
     let channel = Endpoint::from_shared(url)?.tcp_nodelay(true).connect().await?;
@@ -215,6 +216,7 @@ impl Tables {
                 return Ok(Arc::clone(known.entry(table.version()).or_insert(table)));
             }
             Kind::Delta => Delta::decode(sealed)?,
+            Kind::Repair => return Err("a repair came, and no sums were sent".into()),
         };
         let held = held.ok_or("a delta came before a table")?;
         let mut known = self.lock();

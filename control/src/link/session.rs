@@ -3,7 +3,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use homing_wire::{FromProxy, Hello, NackReason, ToProxy, Version, chunk, proto};
+use homing_wire::{FromProxy, Hello, NackReason, Sums, ToProxy, Version, chunk, proto};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
     time::{Instant, sleep_until, timeout},
@@ -36,6 +36,12 @@ pub(super) struct Session {
     newest: watch::Receiver<Version>,
     /// What the proxy serves by.
     holds: (Version, u64),
+    /// What that table sums to, if the proxy has said so since it last answered.
+    sums: Option<Arc<Sums>>,
+    /// When a repair was last sent.
+    repaired: Option<Instant>,
+    /// Whether that was what was sent last.
+    repairing: bool,
     /// What was sent and not answered, and when.
     sent: Option<(Version, Instant)>,
     /// Nothing is sent before this.
@@ -68,7 +74,7 @@ impl Session {
     pub(super) fn new(
         shared: Arc<Shared>,
         lead: lead::Handle,
-        hello: Hello,
+        mut hello: Hello,
         inbound: Streaming<proto::FromProxy>,
         outbox: Outbox,
     ) -> Self {
@@ -85,6 +91,9 @@ impl Session {
         Self {
             newest: shared.published.watch(),
             holds: (hello.holds, hello.digest),
+            sums: hello.sums.take().map(Arc::from),
+            repaired: None,
+            repairing: false,
             since_ms: now_ms,
             shared,
             lead,
@@ -182,6 +191,7 @@ impl Session {
             tracing::warn!(proxy = self.hello.proxy, "an update was never answered; sent whole");
             self.sent = None;
             self.holds = Default::default();
+            self.sums = None;
         }
     }
 
@@ -198,25 +208,29 @@ impl Session {
             None if !self.admit() => return Ok(()),
             // Sealing a large table takes long enough to keep a worker from its other streams.
             None => {
-                let seal = move || shared.published.toward(version, digest);
+                let sums = self.sums.clone();
+                let seal = move || shared.published.toward(version, digest, sums.as_deref());
                 tokio::task::spawn_blocking(seal).await.map_err(|_| End::Gone)?
             }
         };
-        let (version, sealed) = match update {
-            Update::Delta(version, sealed) => {
-                self.shared.metrics.deltas_sent.add(1);
-                (version, sealed)
-            }
-            Update::Snapshot(version, sealed) => {
-                self.shared.metrics.snapshots_sent.add(1);
-                (version, sealed)
-            }
+        self.repairing = matches!(update, Update::Repair(..));
+        let metrics = &self.shared.metrics;
+        let (version, sealed, counter) = match update {
+            Update::Delta(version, sealed) => (version, sealed, &metrics.deltas_sent),
+            Update::Repair(version, sealed) => (version, sealed, &metrics.repairs_sent),
+            Update::Snapshot(version, sealed) => (version, sealed, &metrics.snapshots_sent),
             Update::None => {
                 self.admitted = None;
                 return Ok(());
             }
         };
-        self.shared.metrics.table_bytes_sent.add(sealed.len() as u64);
+        counter.add(1);
+        metrics.table_bytes_sent.add(sealed.len() as u64);
+        if self.repairing {
+            let (proxy, bytes) = (self.hello.proxy.as_str(), sealed.len());
+            tracing::info!(proxy, %version, bytes, "sent the parts that differ in a proxy's table");
+            self.repaired = Some(Instant::now());
+        }
         self.sent = Some((version, Instant::now()));
         self.note(|attached| attached.sent = Some(version));
         for piece in chunk::cut(version, &sealed) {
@@ -261,7 +275,9 @@ impl Session {
                 self.acked(version, digest).await;
                 Ok(())
             }
-            FromProxy::Nack { version, reason, detail } => self.nacked(version, reason, &detail),
+            FromProxy::Nack { version, reason, detail, sums } => {
+                self.nacked(version, reason, &detail, sums)
+            }
             other => {
                 let heard = lead::Command::Heard {
                     proxy: self.hello.proxy.clone(),
@@ -278,6 +294,7 @@ impl Session {
         // An answer to something older than what was last sent changes what it holds, and leaves
         // the newer one under way.
         self.holds = (version, digest);
+        self.sums = None;
         self.admitted = None;
         if self.sent.is_some_and(|(sent, _)| sent <= version) {
             self.sent = None;
@@ -290,7 +307,13 @@ impl Session {
         self.tell_of_ack().await;
     }
 
-    fn nacked(&mut self, version: Version, reason: NackReason, detail: &str) -> Result<(), End> {
+    fn nacked(
+        &mut self,
+        version: Version,
+        reason: NackReason,
+        detail: &str,
+        sums: Option<Box<Sums>>,
+    ) -> Result<(), End> {
         self.shared.metrics.nacks.add(reason.name());
         let proxy = self.hello.proxy.as_str();
         tracing::warn!(proxy, %version, reason = reason.name(), detail, "a table was refused");
@@ -300,8 +323,11 @@ impl Session {
             attached.sent = None;
         });
         self.admitted = None;
-        let was_whole = self.holds == <(Version, u64)>::default();
+        let repairing = std::mem::take(&mut self.repairing);
+        let was_whole = self.holds == <(Version, u64)>::default() && !repairing;
         self.sent = None;
+        // After a repair that did not help, the whole goes out, whatever the proxy says.
+        self.sums = sums.filter(|_| !repairing).map(Arc::from);
         match reason {
             NackReason::Format => Err(End::Told(Status::failed_precondition(
                 "the proxy does not read this control's format: upgrade the proxy first",
@@ -314,9 +340,14 @@ impl Session {
             }
             NackReason::Gap | NackReason::Corrupt | NackReason::Invalid => {
                 self.holds = Default::default();
-                if was_whole || reason == NackReason::Invalid {
-                    self.pause = Some(Instant::now() + NACK_PAUSE);
-                }
+                self.pause = if self.sums.is_some() {
+                    // At once, unless it goes wrong again and again.
+                    self.repaired.map(|at| at + NACK_PAUSE)
+                } else if was_whole || (reason == NackReason::Invalid && !repairing) {
+                    Some(Instant::now() + NACK_PAUSE)
+                } else {
+                    None
+                };
                 Ok(())
             }
         }

@@ -134,7 +134,12 @@ async fn a_nacked_delta_is_followed_by_the_whole_table() {
     let version = proxy.update().await;
     assert!(proxy.by_delta);
     proxy
-        .say(FromProxy::Nack { version, reason: NackReason::Gap, detail: "lost it".to_owned() })
+        .say(FromProxy::Nack {
+            version,
+            reason: NackReason::Gap,
+            detail: "lost it".to_owned(),
+            sums: None,
+        })
         .await;
     proxy.update().await;
     assert!(!proxy.by_delta);

@@ -6,5 +6,6 @@ mod forecasts;
 mod heirs;
 mod link;
 mod process;
+mod repairs;
 mod restart;
 mod world;

@@ -5,10 +5,11 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use bytes::Bytes;
 use homing_control::{Control, Running, Settings, api::auth::Token};
 use homing_wire::{
-    Delta, FromProxy, Hello, Incarnation, PlacementTable, ToProxy, Version, chunk::Assembly,
-    envelope, proto,
+    Delta, FromProxy, Hello, Incarnation, PlacementTable, Repair, ToProxy, Version,
+    chunk::Assembly, envelope, proto,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -148,6 +149,7 @@ pub(crate) fn hello(name: &str, incarnation: u64, holds: Option<&PlacementTable>
         digest: holds.map_or(0, PlacementTable::digest),
         format: envelope::FORMAT,
         gate: None,
+        sums: None,
     }
 }
 
@@ -200,27 +202,37 @@ impl Proxy {
 
     /// Takes the next whole update without answering it; other messages are skipped.
     pub(crate) async fn update(&mut self) -> Version {
+        let (version, sealed) = self.untried().await;
+        let (kind, _) = envelope::open(&sealed).expect("sealed");
+        self.by_delta = kind == envelope::Kind::Delta;
+        match kind {
+            envelope::Kind::Table => {
+                self.table = Some(PlacementTable::decode(&sealed).expect("a table"));
+            }
+            envelope::Kind::Delta => {
+                let delta = Delta::decode(&sealed).expect("a delta");
+                let table = self.table.as_mut().expect("a table to apply it to");
+                table.apply(&delta).expect("it applies");
+            }
+            envelope::Kind::Repair => {
+                let repair = Repair::decode(&sealed).expect("a repair");
+                let table = self.table.as_ref().expect("a table to mend");
+                self.table = Some(table.mended(&repair).expect("it mends"));
+            }
+        }
+        version
+    }
+
+    /// Takes the next whole update, sealed, and leaves the table alone; other messages are skipped.
+    pub(crate) async fn untried(&mut self) -> (Version, Bytes) {
         loop {
             let Some(ToProxy::Chunk(piece)) = self.next().await else {
                 continue;
             };
             let whole = self.assembly.push(piece).expect("pieces in order");
-            let Some((version, sealed)) = whole else {
-                continue;
-            };
-            let (kind, _) = envelope::open(&sealed).expect("sealed");
-            self.by_delta = kind == envelope::Kind::Delta;
-            match kind {
-                envelope::Kind::Table => {
-                    self.table = Some(PlacementTable::decode(&sealed).expect("a table"));
-                }
-                envelope::Kind::Delta => {
-                    let delta = Delta::decode(&sealed).expect("a delta");
-                    let table = self.table.as_mut().expect("a table to apply it to");
-                    table.apply(&delta).expect("it applies");
-                }
+            if let Some(whole) = whole {
+                return whole;
             }
-            return version;
         }
     }
 

@@ -1,5 +1,6 @@
-//! A table or delta from its first piece to its acknowledgement. What is damaged, older or from
-//! another table is refused with the reason, and the table in force stays.
+//! A table, delta or repair from its first piece to its acknowledgement. What is damaged, older or
+//! from another table is refused with the reason, and the table in force stays. If that table may
+//! be the one at fault, the refusal says what its parts sum to, so that control can mend it.
 
 use homing_wire::{
     FromProxy, NackReason, Version,
@@ -8,7 +9,8 @@ use homing_wire::{
     envelope::{self, EnvelopeFault, Kind},
     limits,
     message::Chunk,
-    table::{DeltaRefused, PlacementTable},
+    repair::{Repair, RepairRefused},
+    table::{DeltaRefused, PlacementTable, Sums},
 };
 
 use crate::{
@@ -33,20 +35,46 @@ pub(super) fn take_table(
         Ok(None) => return None,
         Ok(Some((_, sealed))) => put_in_force(live, &sealed, before),
         Err(fault @ (ChunkFault::OutOfOrder { .. } | ChunkFault::TooLarge)) => {
-            Err((NackReason::Corrupt, fault.to_string()))
+            Err(refused(NackReason::Corrupt, fault))
         }
     };
     Some(match taken {
-        Ok((version, digest)) => {
+        Ok(InForce { version, digest, by }) => {
+            if by == Kind::Repair {
+                metrics.repairs.inc();
+                tracing::warn!(%version, "the table differed from control's and is mended");
+            }
             tracing::debug!(%version, "a table is in force");
             FromProxy::Ack { version, digest }
         }
-        Err((reason, detail)) => {
+        Err(Refused { reason, detail, sums }) => {
             metrics.nack(reason);
             tracing::warn!(%version, reason = reason.name(), detail, "a table was refused");
-            FromProxy::Nack { version, reason, detail: limits::detail(detail) }
+            FromProxy::Nack { version, reason, detail: limits::detail(detail), sums }
         }
     })
+}
+
+/// What was put in force.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct InForce {
+    version: Version,
+    digest: u64,
+    /// What led there.
+    by: Kind,
+}
+
+/// Why nothing was.
+#[derive(Debug)]
+pub(super) struct Refused {
+    reason: NackReason,
+    detail: String,
+    /// Of the table in force, if it is in doubt.
+    sums: Option<Box<Sums>>,
+}
+
+fn refused(reason: NackReason, detail: impl ToString) -> Refused {
+    Refused { reason, detail: detail.to_string(), sums: None }
 }
 
 /// Decodes sealed bytes and puts what they lead to in force.
@@ -57,45 +85,61 @@ pub(super) fn put_in_force(
     live: &LiveTable,
     sealed: &[u8],
     before: &mut dyn FnMut(&Live),
-) -> Result<(Version, u64), (NackReason, String)> {
+) -> Result<InForce, Refused> {
     let (kind, _) = envelope::open(sealed).map_err(|fault| {
         let reason = match fault {
             EnvelopeFault::Format(_) => NackReason::Format,
             _ => NackReason::Corrupt,
         };
-        (reason, fault.to_string())
+        refused(reason, fault)
     })?;
     let now = live.load_full();
     let next = match kind {
-        Kind::Table => {
-            let table = PlacementTable::decode(sealed)
-                .map_err(|fault| (NackReason::Invalid, fault.to_string()))?;
-            // One of the same version and another content is what control sends to mend this one.
-            let mends =
-                table.version() == now.table.version() && table.digest() != now.table.digest();
-            if table.version() <= now.table.version() && !mends && !now.is_void() {
-                let text = format!("{} is in force", now.table.version());
-                return Err((NackReason::Older, text));
-            }
-            Live::compile(table)
-        }
-        Kind::Delta => {
-            let delta =
-                Delta::decode(sealed).map_err(|fault| (NackReason::Invalid, fault.to_string()))?;
-            let mut table = PlacementTable::clone(&now.table);
-            table.apply(&delta).map_err(|refused| {
-                let reason = match refused {
-                    DeltaRefused::Base { .. } => NackReason::Gap,
-                    DeltaRefused::Older { .. } => NackReason::Older,
-                    DeltaRefused::Digest { .. } | DeltaRefused::Faults(_) => NackReason::Invalid,
-                };
-                (reason, refused.to_string())
-            })?;
-            now.after(table, &delta)
-        }
+        Kind::Table => whole(&now, sealed)?,
+        Kind::Delta => advanced(&now, sealed)?,
+        Kind::Repair => mended(&now, sealed)?,
     };
-    let told = (next.table.version(), next.table.digest());
+    let (version, digest) = (next.table.version(), next.table.digest());
     before(&next);
     live.publish(next);
-    Ok(told)
+    Ok(InForce { version, digest, by: kind })
+}
+
+fn whole(now: &Live, sealed: &[u8]) -> Result<Live, Refused> {
+    let table =
+        PlacementTable::decode(sealed).map_err(|fault| refused(NackReason::Invalid, fault))?;
+    let held = now.table.version();
+    // One of the same version and another content is what control sends to mend this one. The
+    // digest of one that was spoilt may be right, so the whole is compared.
+    let mends = table.version() == held && table != *now.table;
+    if table.version() <= held && !mends && !now.is_void() {
+        return Err(refused(NackReason::Older, format!("{held} is in force")));
+    }
+    Ok(Live::compile(table))
+}
+
+fn advanced(now: &Live, sealed: &[u8]) -> Result<Live, Refused> {
+    let delta = Delta::decode(sealed).map_err(|fault| refused(NackReason::Invalid, fault))?;
+    let mut table = PlacementTable::clone(&now.table);
+    table.apply(&delta).map_err(|fault| {
+        let reason = match fault {
+            DeltaRefused::Base { .. } => NackReason::Gap,
+            DeltaRefused::Older { .. } => return refused(NackReason::Older, fault),
+            DeltaRefused::Digest { .. } | DeltaRefused::Faults(_) => NackReason::Invalid,
+        };
+        Refused { sums: now.sums(), ..refused(reason, fault) }
+    })?;
+    Ok(now.after(table, &delta))
+}
+
+fn mended(now: &Live, sealed: &[u8]) -> Result<Live, Refused> {
+    let repair = Repair::decode(sealed).map_err(|fault| refused(NackReason::Invalid, fault))?;
+    // No sums with the refusal: after a repair that did not help, the whole table is due.
+    let table = now.table.mended(&repair).map_err(|fault| match fault {
+        RepairRefused::Older { .. } => refused(NackReason::Older, fault),
+        RepairRefused::Digest { .. } | RepairRefused::Faults(_) => {
+            refused(NackReason::Invalid, fault)
+        }
+    })?;
+    Ok(Live::compile(table))
 }

@@ -69,6 +69,8 @@ pub struct Metrics {
     pub handoff_retries: Counter,
     /// Tables and deltas refused, by [`NackReason`].
     pub nacks: [Counter; NackReason::ALL.len()],
+    /// Tables that differed from control's and were mended in part.
+    pub repairs: Counter,
     /// Configuration reloads that were refused.
     pub reloads_refused: Counter,
     /// WebSockets whose leg was replaced under an open client.
@@ -169,7 +171,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 21] = [
+        let plain: [(&str, &str, &Counter); 22] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -181,6 +183,7 @@ impl Exposition {
             ("retries", "Requests sent again to another endpoint", &metrics.retries),
             ("retries_refused", "Retries not in the zone's budget", &metrics.retries_refused),
             ("handoff_retries", "Handoffs tried again", &metrics.handoff_retries),
+            ("repairs", "Tables mended by parts of control's", &metrics.repairs),
             ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
             ("tunnels_carried", "WebSockets carried to a new leg", &metrics.tunnels_carried),
             ("tunnels_broken", "WebSockets that could not be", &metrics.tunnels_broken),

@@ -14,6 +14,7 @@ pub(crate) mod delta;
 pub(crate) mod facts;
 pub(crate) mod message;
 pub(crate) mod record;
+pub(crate) mod repair;
 pub(crate) mod table;
 
 /// Why bytes are not what they claim to be.

@@ -1,5 +1,5 @@
-//! The sealed frame around a table or delta: magic, format, kind, length, checksum. It is checked
-//! before a byte is decoded, the same on disk and on the link.
+//! The sealed frame around a table, delta or repair: magic, format, kind, length, checksum. It is
+//! checked before a byte is decoded, the same on disk and on the link.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -20,6 +20,8 @@ pub enum Kind {
     Table,
     /// A delta between two tables.
     Delta,
+    /// Some parts of a table, for one who has others.
+    Repair,
 }
 
 impl Kind {
@@ -27,11 +29,12 @@ impl Kind {
         match self {
             Self::Table => 1,
             Self::Delta => 2,
+            Self::Repair => 3,
         }
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Table, Self::Delta].into_iter().find(|kind| kind.number() == number)
+        [Self::Table, Self::Delta, Self::Repair].into_iter().find(|kind| kind.number() == number)
     }
 }
 
@@ -47,7 +50,7 @@ pub enum EnvelopeFault {
         want: usize,
     },
     /// The first bytes are not ours.
-    #[error("not a Homing table or delta: the first four bytes differ")]
+    #[error("not a Homing table, delta or repair: the first four bytes differ")]
     Magic,
     /// Written by a build this one cannot read.
     #[error("format {0}, this build reads {FORMAT_OLDEST} to {FORMAT}; upgrade this process first")]

@@ -15,6 +15,7 @@ pub mod policy;
 pub mod prewarm;
 pub mod record;
 pub mod redis;
+pub mod repair;
 pub mod service;
 pub mod session_key;
 pub mod table;
@@ -42,10 +43,11 @@ pub use record::{
     HandoffFigures, Outcome, OutcomeEnd, RecordBatch, SessionActivity, UndoneReason, ZoneSample,
 };
 pub use redis::{KeyPattern, Redis, RedisFault, RedisUrl};
+pub use repair::{Repair, RepairRefused};
 pub use service::{
     CacheSpec, CookieSpec, HealthCheck, Hooks, KeySource, LeaseLost, LongLived, Match, SameSite,
     Service, SessionSource, StateSpec, Tier, TrafficLimits,
 };
 pub use session_key::{InvalidSessionKey, KeySecret, SessionKey};
-pub use table::{Buckets, DeltaRefused, Facts, Home, PlacementTable, TableDraft, TableFault};
+pub use table::{Buckets, DeltaRefused, Facts, Home, PlacementTable, Sums, TableDraft, TableFault};
 pub use zone::{Capacity, Endpoint, Gate, Intake, Location, Place, Price, UpstreamProtocol, Zone};

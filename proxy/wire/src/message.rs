@@ -9,6 +9,7 @@ use crate::{
     proto,
     record::{Outcome, RecordBatch, UndoneReason},
     session_key::SessionKey,
+    table::Sums,
 };
 
 /// From a proxy to control.
@@ -31,6 +32,9 @@ pub enum FromProxy {
         reason: NackReason,
         /// The fault in words.
         detail: String,
+        /// What the table that stays in force sums to, if parts of another can mend it: one who
+        /// sends this reads repairs.
+        sums: Option<Box<Sums>>,
     },
     /// Records.
     Records(RecordBatch),
@@ -115,6 +119,8 @@ pub struct Hello {
     pub format: u16,
     /// What it guards, if it is a gate.
     pub gate: Option<GateHello>,
+    /// The sums of the table it holds: one who sends them reads repairs.
+    pub sums: Option<Box<Sums>>,
 }
 
 /// What a gate guards and where it is reached.
@@ -181,7 +187,7 @@ impl NackReason {
 /// From control to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToProxy {
-    /// A piece of a sealed table or delta.
+    /// A piece of a sealed table, delta or repair.
     Chunk(Chunk),
     /// Records up to this number are taken in.
     RecordsTaken {
@@ -248,7 +254,7 @@ pub enum ToProxy {
     },
 }
 
-/// A piece of a sealed table or delta.
+/// A piece of a sealed table, delta or repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// The version it leads to.

@@ -22,6 +22,8 @@ use crate::{
 mod buckets;
 mod check;
 mod digest;
+mod mend;
+mod sums;
 
 pub use buckets::{Buckets, bucket_weights};
 pub use check::TableFault;
@@ -30,6 +32,7 @@ use check::{
     check_ownership,
 };
 pub(crate) use digest::Digest;
+pub use sums::{SEGMENTS, Sums, segment};
 
 /// Who owns a bucket or a session, and since which epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,6 +11,7 @@ use homing_wire::{
     Zone, ZoneId, ZoneSample, chunk, envelope,
     link::{LinkFault, LinkFrame, Mirror, Open, Payload},
     message::{Activated, Chunk, FromProxy, GateHello, Heir, Hello, NackReason, ToProxy},
+    proto::from_proxy::Body,
 };
 use proptest::prelude::*;
 
@@ -362,6 +363,7 @@ fn every_message_comes_back_as_it_went() {
             digest: 3,
             format: 1,
             gate: None,
+            sums: None,
         }),
         FromProxy::Hello(Hello {
             proxy: "gate-paris-1".to_owned(),
@@ -375,6 +377,7 @@ fn every_message_comes_back_as_it_went() {
                 link: "10.1.0.1:7443".to_owned(),
                 former: Incarnation(3),
             }),
+            sums: Some(Box::new(table().sums())),
         }),
         FromProxy::Renew { seq: 7 },
         FromProxy::Stalled {
@@ -420,6 +423,7 @@ fn every_message_comes_back_as_it_went() {
         version: Version { term: 1, n: 2 },
         reason,
         detail: "checksum".to_owned(),
+        sums: (reason == NackReason::Invalid).then(|| Box::new(table().sums())),
     }));
     for message in up {
         assert_eq!(FromProxy::from_proto(message.to_proto()), Ok(message));
@@ -460,6 +464,23 @@ fn every_message_comes_back_as_it_went() {
 fn an_empty_message_names_what_is_missing() {
     let fault = FromProxy::from_proto(homing_wire::proto::FromProxy { body: None });
     assert_eq!(fault.unwrap_err().to_string(), "from_proxy.body: missing");
+}
+
+#[test]
+fn sums_of_another_number_of_segments_are_refused() {
+    let nack = FromProxy::Nack {
+        version: Version { term: 1, n: 2 },
+        reason: NackReason::Invalid,
+        detail: String::new(),
+        sums: Some(Box::new(table().sums())),
+    };
+    for bytes in [0, 8, 2_047, 2_049, 2_056] {
+        let mut message = nack.to_proto();
+        let Some(Body::Nack(body)) = &mut message.body else { panic!("{message:?}") };
+        body.sums.as_mut().unwrap().segments = vec![1; bytes].into();
+        let fault = FromProxy::from_proto(message).unwrap_err();
+        assert_eq!(fault.field, "nack.sums", "{fault}");
+    }
 }
 
 fn any_home() -> impl Strategy<Value = Home> {

@@ -14,6 +14,7 @@ mod prewarm;
 #[path = "../../../../proxy/tests/it/redis_server.rs"]
 #[allow(dead_code)]
 mod redis_server;
+mod repairs;
 mod replay;
 mod replicas;
 mod run;

@@ -2,7 +2,7 @@
 
 use crate::run::{Jar, Role, free_ports, homing, json, wait_ready};
 
-fn document(apps: &[u16]) -> String {
+pub(crate) fn document(apps: &[u16]) -> String {
     format!(
         "zones:\n  - {{ name: paris, endpoints: [\"127.0.0.1:{}\"] }}\n  - {{ name: tokyo, \
          endpoints: [\"127.0.0.1:{}\"] }}\nservices:\n  - name: notebook\n    session: {{ from: [{{ \

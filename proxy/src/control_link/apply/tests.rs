@@ -16,15 +16,17 @@ fn table(n: u64) -> PlacementTable {
 #[test]
 fn a_table_then_a_delta_come_into_force() {
     let live = void();
-    let (version, digest) = put_in_force(&live, &table(1).encode(), &mut |_| {}).unwrap();
-    assert_eq!((version, digest), (Version { term: 1, n: 1 }, table(1).digest()));
+    let version = Version { term: 1, n: 1 };
+    let digest = table(1).digest();
+    let told = put_in_force(&live, &table(1).encode(), &mut |_| {}).unwrap();
+    assert_eq!(told, InForce { version, digest, by: Kind::Table });
     let mut after = table(1);
     let mut change = Delta::to(version.next(), 2);
     change.set.push((SessionKey(7), Home { zone: ZoneId(0), epoch: Epoch(4) }));
     let delta = after.advance(change).unwrap();
     assert_eq!(
         put_in_force(&live, &delta.encode(), &mut |_| {}).unwrap(),
-        (version.next(), after.digest())
+        InForce { version: version.next(), digest: after.digest(), by: Kind::Delta }
     );
     assert_eq!(live.load().home(SessionKey(7)).epoch, Epoch(4));
 }
@@ -33,7 +35,7 @@ fn a_table_then_a_delta_come_into_force() {
 fn what_is_damaged_older_or_from_elsewhere_is_refused_and_the_last_good_stays() {
     let live = void();
     put_in_force(&live, &table(5).encode(), &mut |_| {}).unwrap();
-    let refused = |sealed: &[u8]| put_in_force(&live, sealed, &mut |_| {}).unwrap_err().0;
+    let refused = |sealed: &[u8]| put_in_force(&live, sealed, &mut |_| {}).unwrap_err().reason;
     let mut damaged = table(6).encode().to_vec();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
@@ -60,8 +62,48 @@ fn a_table_of_the_same_version_mends_one_that_differs() {
     put_in_force(&live, &wrong.encode(), &mut |_| {}).unwrap();
     let right = table(5);
     let told = put_in_force(&live, &right.encode(), &mut |_| {}).unwrap();
-    assert_eq!(told, (right.version(), right.digest()));
+    assert_eq!((told.version, told.digest), (right.version(), right.digest()));
     assert_eq!(live.load().home(SessionKey(7)).epoch, right.home(SessionKey(7)).epoch);
+}
+
+#[test]
+fn a_spoilt_table_is_told_by_its_sums_and_mended_by_its_parts() {
+    let (live, metrics) = (void(), Metrics::default());
+    let mut assembly = Assembly::default();
+    let mut take = |version, sealed: &bytes::Bytes| {
+        let piece = chunk::cut(version, sealed).next().unwrap();
+        take_table(&live, &metrics, &mut assembly, piece, &mut |_| {}).unwrap()
+    };
+    let home = Home { zone: ZoneId(0), epoch: Epoch(4) };
+    let (mut right, mut spoilt) = (table(5), table(4));
+    let mut change = Delta::to(right.version(), 1);
+    change.set.push((SessionKey(7), home));
+    spoilt.advance(change).unwrap();
+    take(spoilt.version(), &spoilt.encode());
+    let mut change = Delta::to(right.version().next(), 2);
+    change.set.push((SessionKey(9 << 120), home));
+    let delta = right.advance(change).unwrap();
+    let answer = take(delta.version, &delta.encode());
+    let FromProxy::Nack { reason: NackReason::Invalid, sums: Some(sums), .. } = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(*sums, spoilt.sums());
+    assert_eq!(*live.load().table, spoilt);
+
+    let repair = Repair::toward(&right, &right.sums(), &sums);
+    assert_eq!(repair.segments, [0, 9]);
+    let mut useless = repair.clone();
+    useless.segments = vec![9];
+    let answer = take(repair.version, &useless.encode());
+    let FromProxy::Nack { reason: NackReason::Invalid, sums: None, .. } = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!((*live.load().table).clone(), spoilt);
+    let answer = take(repair.version, &repair.encode());
+    assert_eq!(answer, FromProxy::Ack { version: right.version(), digest: right.digest() });
+    assert_eq!(*live.load().table, right);
+    assert_eq!(live.load().home(SessionKey(7)), right.home(SessionKey(7)));
+    assert_eq!((metrics.repairs.get(), metrics.nacks[3].get()), (1, 2));
 }
 
 #[test]

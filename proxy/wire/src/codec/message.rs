@@ -1,8 +1,8 @@
 //! The link's messages to protobuf and back.
 
 use super::{
-    InvalidField, invalid, key, key_to_bytes, narrow, number, record, require, text, variant,
-    version, version_to_proto, zone,
+    InvalidField, invalid, key, key_to_bytes, narrow, number, record, repair, require, text,
+    variant, version, version_to_proto, zone,
 };
 use crate::{
     ids::{DirectiveId, Epoch, Incarnation},
@@ -25,14 +25,16 @@ pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
                 link: gate.link.clone(),
                 former: gate.former.0,
             }),
+            sums: hello.sums.as_deref().map(repair::sums_to_proto),
         }),
         FromProxy::Ack { version, digest } => {
             up::Body::Ack(proto::Ack { version: Some(version_to_proto(*version)), digest: *digest })
         }
-        FromProxy::Nack { version, reason, detail } => up::Body::Nack(proto::Nack {
+        FromProxy::Nack { version, reason, detail, sums } => up::Body::Nack(proto::Nack {
             version: Some(version_to_proto(*version)),
             reason: number(&NackReason::ALL, reason),
             detail: detail.clone(),
+            sums: sums.as_deref().map(repair::sums_to_proto),
         }),
         FromProxy::Records(batch) => up::Body::Records(record::batch_to_proto(batch)),
         FromProxy::Activated(activated) => up::Body::Activated(proto::Activated {
@@ -84,6 +86,7 @@ pub(crate) fn from_proxy(message: proto::FromProxy) -> Result<FromProxy, Invalid
             digest: hello.digest,
             format: narrow("hello.format", hello.format)?,
             gate: hello.gate.map(gate_hello).transpose()?,
+            sums: repair::sums("hello.sums", hello.sums)?,
         }),
         up::Body::Ack(ack) => {
             FromProxy::Ack { version: version("ack.version", ack.version)?, digest: ack.digest }
@@ -92,6 +95,7 @@ pub(crate) fn from_proxy(message: proto::FromProxy) -> Result<FromProxy, Invalid
             version: version("nack.version", nack.version)?,
             reason: variant("nack.reason", &NackReason::ALL, nack.reason)?,
             detail: text("nack.detail", nack.detail, DETAIL_BYTES_MAX)?,
+            sums: repair::sums("nack.sums", nack.sums)?,
         },
         up::Body::Records(records) => FromProxy::Records(record::batch(records)?),
         up::Body::Activated(activated) => FromProxy::Activated(Activated {

@@ -6,14 +6,8 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Buckets, Facts, Home, PlacementTable};
-use crate::{
-    codec,
-    delta::Delta,
-    directive::Directive,
-    ids::{BUCKETS, Bucket},
-    session_key::SessionKey,
-};
+use super::{Buckets, Facts, Home, PlacementTable, Sums};
+use crate::{codec, delta::Delta, directive::Directive, ids::Bucket, session_key::SessionKey};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Digest(pub(crate) u64);
@@ -25,18 +19,7 @@ impl Digest {
         exceptions: &BTreeMap<SessionKey, Home>,
         directives: impl Iterator<Item = &'a Directive>,
     ) -> Self {
-        let mut sum = facts_hash(facts);
-        for index in 0..BUCKETS {
-            let bucket = Bucket(index as u16);
-            sum = sum.wrapping_add(bucket_hash(bucket, buckets.home(bucket)));
-        }
-        for (key, home) in exceptions {
-            sum = sum.wrapping_add(exception_hash(*key, *home));
-        }
-        for directive in directives {
-            sum = sum.wrapping_add(directive_hash(directive));
-        }
-        Self(sum)
+        Self(Sums::of(facts, buckets, exceptions, directives).digest())
     }
 
     /// The digest once `change` is applied to `table`, whose digest this is. Entries a change
@@ -76,11 +59,11 @@ impl Digest {
     }
 }
 
-fn facts_hash(facts: &Facts) -> u64 {
+pub(super) fn facts_hash(facts: &Facts) -> u64 {
     xxh3_64_with_seed(&codec::facts::to_proto(facts).encode_to_vec(), 1)
 }
 
-fn bucket_hash(bucket: Bucket, home: Home) -> u64 {
+pub(super) fn bucket_hash(bucket: Bucket, home: Home) -> u64 {
     let mut bytes = [0; 11];
     bytes[..2].copy_from_slice(&bucket.0.to_le_bytes());
     bytes[2] = home.zone.0;
@@ -88,7 +71,7 @@ fn bucket_hash(bucket: Bucket, home: Home) -> u64 {
     xxh3_64_with_seed(&bytes, 2)
 }
 
-fn exception_hash(key: SessionKey, home: Home) -> u64 {
+pub(super) fn exception_hash(key: SessionKey, home: Home) -> u64 {
     let mut bytes = [0; 25];
     bytes[..16].copy_from_slice(&key.0.to_le_bytes());
     bytes[16] = home.zone.0;
@@ -96,6 +79,6 @@ fn exception_hash(key: SessionKey, home: Home) -> u64 {
     xxh3_64_with_seed(&bytes, 3)
 }
 
-fn directive_hash(directive: &Directive) -> u64 {
+pub(super) fn directive_hash(directive: &Directive) -> u64 {
     xxh3_64_with_seed(&codec::directive_to_proto(directive).encode_to_vec(), 4)
 }
