@@ -10,8 +10,9 @@ use homing_wire::{Epoch, LongLived, table::Home};
 use http::{HeaderValue, Method, Version, header};
 use http_body_util::BodyExt as _;
 use pingora_core::{Error, ErrorType, Result};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session as Downstream;
+use tokio::time::timeout;
 
 use super::{
     edge::{Edge, Side},
@@ -29,6 +30,8 @@ use leg::Leg;
 /// What an edge asks a gate to say the stream's next home by; nobody else knows the word.
 const TOKEN: &str = "homing-events";
 const LAST_EVENT_ID: &str = "last-event-id";
+/// How long the end of a client's connection may take.
+const PARTING: Duration = Duration::from_secs(1);
 /// Pause before a home that could not be reached is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
@@ -72,6 +75,8 @@ enum Ended {
     Closed,
     /// It broke off.
     Broken,
+    /// The session is frozen, and the client does not take what is written.
+    Stuck,
     /// The session is frozen: another leg is to follow wherever it is let in.
     Cut,
     /// A gate says where the next leg leads.
@@ -120,6 +125,16 @@ impl Edge {
                     // The client must see that the answer is cut short: never a clean end.
                     client.as_downstream_mut().shutdown().await;
                     exchange.fail(Failure::UpstreamClosed);
+                    return Ok(());
+                }
+                Ended::Stuck => {
+                    leg.close();
+                    self.give_back(client, exchange);
+                    self.parts.metrics.streams_ended.inc();
+                    // Some of a block may be out, and nothing can follow it. It might also never
+                    // get out, and then the socket is just dropped.
+                    client.set_keepalive(None);
+                    let _ = timeout(PARTING, client.as_downstream_mut().shutdown()).await;
                     return Ok(());
                 }
                 Ended::Cut | Ended::Moved(_) => {
@@ -178,7 +193,10 @@ impl Edge {
                         stream.splitter.push(data);
                         let blocks = stream.blocks(from_gate);
                         if !blocks.is_empty() {
-                            client.write_response_body(Some(blocks), false).await?;
+                            let passed = pass_blocks(client, exchange, &mut recall, blocks);
+                            if !passed.await? {
+                                return Ok(Ended::Stuck);
+                            }
                         }
                     }
                     Some(Err(_)) => return Ok(Ended::Broken),
@@ -194,11 +212,7 @@ impl Edge {
                     }
                 },
                 () = called(&mut recall), if stream.splitter.may_be_cut() => return Ok(Ended::Cut),
-                // A client that says anything here says that it leaves.
-                left = client.as_downstream_mut().read_body_or_idle(true) => {
-                    left?;
-                    return Err(Error::explain(ErrorType::ConnectionClosed, "the client left"));
-                }
+                left = leaves(client) => return Err(left),
             }
         }
     }
@@ -227,7 +241,7 @@ impl Edge {
                     self.parts.learned.learn(key, home);
                 }
             }
-            Ended::Closed | Ended::Broken => return Ok(None),
+            Ended::Closed | Ended::Broken | Ended::Stuck => return Ok(None),
         }
         if exchange.is_for_gate() && self.side == Side::Edges {
             let Some(taken) = &exchange.taken else { return Ok(None) };
@@ -238,7 +252,11 @@ impl Edge {
             client.write_response_body(Some(word.into()), false).await?;
             return Ok(None);
         }
-        let next = self.ask_again(client, exchange, stream).await;
+        let asked = client.req_header().clone();
+        let next = tokio::select! {
+            next = self.ask_again(asked, exchange, stream) => next,
+            left = leaves(client) => return Err(left),
+        };
         let counts = &self.parts.metrics;
         match &next {
             Some(_) => counts.streams_carried.inc(),
@@ -250,13 +268,12 @@ impl Edge {
     /// Asks the session's home until it answers.
     async fn ask_again(
         &self,
-        client: &Downstream,
+        mut asked: RequestHeader,
         exchange: &mut Exchange,
         stream: &mut Stream,
     ) -> Option<Leg> {
         let patience_ms = exchange.taken.as_ref()?.facts.facts.policy.hold.ms_max;
         let until = Instant::now() + Duration::from_millis(patience_ms.into());
-        let mut asked = client.req_header().clone();
         asked.remove_header(LAST_EVENT_ID);
         if let Ok(id) = HeaderValue::from_bytes(stream.splitter.last_id())
             && !id.is_empty()
@@ -347,15 +364,47 @@ impl Stream {
     }
 }
 
+/// Passes blocks on; whether the client took them. One that does not while its session is to move,
+/// for as long as a cut may take, comes back with the last id that it has read: it would keep the
+/// session here for as long as it likes.
+async fn pass_blocks(
+    client: &mut Downstream,
+    exchange: &Exchange,
+    recall: &mut Option<Recall>,
+    blocks: Bytes,
+) -> Result<bool> {
+    let too_slow = async {
+        called(recall).await;
+        tokio::time::sleep(exchange.half_freeze()).await;
+    };
+    tokio::select! {
+        biased;
+        written = client.write_response_body(Some(blocks), false) => written.map(|()| true),
+        () = too_slow => Ok(false),
+    }
+}
+
 /// Passes on what is no event stream.
 async fn pass_body(client: &mut Downstream, leg: &mut Leg) -> Result<Ended> {
-    while let Some(frame) = leg.body.frame().await {
+    loop {
+        let frame = tokio::select! {
+            frame = leg.body.frame() => frame,
+            left = leaves(client) => return Err(left),
+        };
+        let Some(frame) = frame else { return Ok(Ended::Closed) };
         let Ok(frame) = frame else { return Ok(Ended::Broken) };
         if let Ok(data) = frame.into_data() {
             client.write_response_body(Some(data), false).await?;
         }
     }
-    Ok(Ended::Closed)
+}
+
+/// Waits until the client leaves. One that says anything here says that it does.
+async fn leaves(client: &mut Downstream) -> Box<Error> {
+    match client.as_downstream_mut().read_body_or_idle(true).await {
+        Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client left"),
+        Err(fault) => fault,
+    }
 }
 
 async fn called(recall: &mut Option<Recall>) {

@@ -99,6 +99,17 @@ impl Taken {
 }
 
 impl Exchange {
+    /// Longest freeze of its session, milliseconds.
+    pub(super) fn freeze_ms(&self) -> u64 {
+        self.taken.as_ref().map_or(0, |taken| taken.facts.facts.policy.cut.freeze_ms_max).into()
+    }
+
+    /// What each of the two halves of a cut may take, the client's and then the app's: together
+    /// a little less than the freeze.
+    pub(super) fn half_freeze(&self) -> Duration {
+        Duration::from_millis(self.freeze_ms() * 2 / 5)
+    }
+
     pub(super) fn new() -> Self {
         Self {
             arrived: Instant::now(),

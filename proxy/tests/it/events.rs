@@ -11,6 +11,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
@@ -30,6 +31,8 @@ enum Manners {
     Resumes,
     /// It has nothing more to say.
     Done,
+    /// Behind the id it is told, and each event is large.
+    Floods,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -75,7 +78,8 @@ fn answer(zone: &'static str, manners: Manners, asked: &Request<Incoming>) -> Re
     tokio::spawn(async move {
         for n in last + 1.. {
             let first = format!("id: {n}\nevent: number\ndata: {n}\n");
-            let second = format!("data: {zone}\n\n: well\n\n");
+            let weight = if manners == Manners::Floods { 64 << 10 } else { 0 };
+            let second = format!("data: {zone}\n\n: well{}\n\n", " ".repeat(weight));
             if say.send(first.into()).await.is_err() || say.send(second.into()).await.is_err() {
                 return;
             }
@@ -229,4 +233,25 @@ async fn what_is_no_stream_is_passed_on_as_it_is() {
     let (session, home) = whole.only_session().await;
     let directive = whole.move_to(&session, whole.other(&home, &ZONES)).await;
     assert_eq!(whole.outcome(directive).await["outcome"], "completed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_nothing_does_not_keep_its_session_where_it_is() {
+    let whole = carrying(Manners::Floods, "h1").await;
+    let mut socket = TcpStream::connect(whole.plain()).await.unwrap();
+    let asked = "GET / HTTP/1.1\r\nhost: shop.example\r\nx-user: ann\r\n\
+                 accept: text/event-stream\r\n\r\n";
+    socket.write_all(asked.as_bytes()).await.unwrap();
+    // Long enough for every buffer on the way to be full: the app is asked for no more.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (session, home) = whole.only_session().await;
+    let directive = whole.move_to(&session, whole.other(&home, &ZONES)).await;
+    assert_eq!(whole.outcome(directive).await["outcome"], "completed");
+    // What it did not read in time ends short of the clean end of a chunked body.
+    let mut read = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut read)).await.unwrap();
+    assert!(read.len() > 1 << 20 && (ended.is_err() || !read.ends_with(b"0\r\n\r\n")));
+    let page = ask(whole.admin(), get("/metrics", &[])).await.body;
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    assert!(page.contains("homing_streams_ended_total 1\n"), "{page}");
 }

@@ -100,7 +100,7 @@ impl Edge {
                 {
                     if tunnel.carries() {
                         turn += 1;
-                        let until = Instant::now() + half_freeze(exchange);
+                        let until = Instant::now() + exchange.half_freeze();
                         phase = Phase::Finishing(Some(until), turn);
                         if self.side == Side::Edges {
                             let pause = Some(Word::Pause { turn }.frame(""));
@@ -198,7 +198,7 @@ impl Edge {
                 *phase = Phase::Paused;
                 Word::Paused { turn }.frame("")
             } else {
-                let until = until.unwrap_or_else(Instant::now) + half_freeze(exchange);
+                let until = until.unwrap_or_else(Instant::now) + exchange.half_freeze();
                 *phase = Phase::Parting(until);
                 carry::close(CARRIED, "homing-carry", true)
             };
@@ -440,19 +440,9 @@ fn deadline(phase: Phase) -> Option<Instant> {
     }
 }
 
-fn freeze_ms(exchange: &Exchange) -> u64 {
-    exchange.taken.as_ref().map_or(0, |taken| taken.facts.facts.policy.cut.freeze_ms_max).into()
-}
-
-/// What the client's last message may take, and then the app's last word: together a little less
-/// than the freeze.
-fn half_freeze(exchange: &Exchange) -> Duration {
-    Duration::from_millis(freeze_ms(exchange) * 2 / 5)
-}
-
 /// How long a recalled tunnel goes on: different for each, so that clients do not all come back at
 /// once, and at most half the freeze, so that they come back into the hold and go on from there.
 fn jitter(exchange: &Exchange) -> Duration {
-    let ms_max = (freeze_ms(exchange) / 2).min(JITTER_MS_MAX);
+    let ms_max = (exchange.freeze_ms() / 2).min(JITTER_MS_MAX);
     Duration::from_millis(exchange.spread % (ms_max + 1))
 }
