@@ -2,10 +2,14 @@
 //! frames it passes on so that one of its legs can be replaced, and the few words that edge and
 //! gate say to each other about it between those frames. Pure: bytes in, parts out.
 
-use std::collections::VecDeque;
-
 use bytes::{Buf, Bytes, BytesMut};
 use homing_wire::Epoch;
+
+mod progress;
+mod relay;
+
+pub use progress::{Progress, RECENT_BYTES_MAX};
+pub use relay::{Act, Ended, Ends, Relay};
 
 /// Longest frame header: two bytes, eight of length, four of mask.
 const HEADER_MAX: usize = 14;
@@ -260,75 +264,6 @@ pub fn close(code: u16, reason: &str, masked: bool) -> Bytes {
     let mut payload = code.to_be_bytes().to_vec();
     payload.extend_from_slice(reason.as_bytes());
     control(CLOSE, &payload, masked)
-}
-
-/// The client's last messages, kept until nobody can ask for them again: an app that lost the last
-/// of what it had taken says up to where it knows, and gets the rest once more.
-#[derive(Debug, Default)]
-pub struct Recent {
-    /// Messages that ended so far.
-    count: u64,
-    /// Whole messages, the last one first to last.
-    kept: VecDeque<Bytes>,
-    bytes: usize,
-    /// The message under way.
-    open: BytesMut,
-    /// It is larger than all that is kept; it cannot be given again.
-    too_large: bool,
-}
-
-/// Bytes of messages that are kept.
-pub const RECENT_BYTES_MAX: usize = 64 << 10;
-
-impl Recent {
-    /// A part of a data message was passed on.
-    pub fn pass(&mut self, part: &Part) {
-        if part.opcode >= CLOSE {
-            return;
-        }
-        self.too_large |= self.open.len() + part.bytes.len() > RECENT_BYTES_MAX;
-        if self.too_large {
-            self.open.clear();
-        } else {
-            self.open.extend_from_slice(&part.bytes);
-        }
-        if !part.ends_message {
-            return;
-        }
-        self.count += 1;
-        if std::mem::take(&mut self.too_large) {
-            // What came before it cannot be given without it.
-            self.kept.clear();
-            self.bytes = 0;
-            return;
-        }
-        let message = self.open.split().freeze();
-        self.bytes += message.len();
-        self.kept.push_back(message);
-        while self.bytes > RECENT_BYTES_MAX {
-            let Some(oldest) = self.kept.pop_front() else { break };
-            self.bytes -= oldest.len();
-        }
-    }
-
-    /// Messages so far.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The messages after the first `known`, and what was passed on of the one under way; `None`
-    /// if they are not all kept.
-    #[must_use]
-    pub fn after(&self, known: u64) -> Option<Vec<Bytes>> {
-        if self.too_large {
-            return None;
-        }
-        let missing = usize::try_from(self.count.checked_sub(known)?).ok()?;
-        let from = self.kept.len().checked_sub(missing)?;
-        let under_way = (!self.open.is_empty()).then(|| Bytes::copy_from_slice(&self.open));
-        Some(self.kept.iter().skip(from).cloned().chain(under_way).collect())
-    }
 }
 
 #[cfg(test)]

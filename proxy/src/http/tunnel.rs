@@ -6,9 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use homing_session::{
-    carry::{self, Recent, Scanner, Word},
+    carry::{self, Progress, Relay, Scanner, Word},
     roster::Who,
 };
 use homing_wire::{LongLived, table::Home};
@@ -54,15 +53,10 @@ pub(super) fn is_asked_for(client: &Downstream) -> bool {
 /// What a tunnel keeps from leg to leg.
 struct Tunnel {
     policy: LongLived,
-    from_client: Scanner,
-    from_app: Scanner,
-    /// Bytes of the client's that are not passed on: they came behind the cut.
-    waiting: Bytes,
-    recent: Recent,
-    /// Messages of the client before those this process has seen.
-    base: u64,
-    /// Messages of the app that were passed on.
-    app_messages: u64,
+    /// Decides what becomes of a carried tunnel.
+    relay: Relay,
+    /// Follows the app's stream of one that is not carried.
+    frames: Scanner,
     /// Where what was passed on of the app's ends.
     seam: Seam,
     /// What of the app's waits for the replica.
@@ -254,7 +248,7 @@ impl Edge {
     ) {
         let Some(taken) = &exchange.taken else { return };
         let Some(zone) = taken.facts.facts.zones.get(taken.zone.index()) else { return };
-        let messages = confirmed.then(|| tunnel.messages());
+        let messages = confirmed.then(|| tunnel.relay.progress().client());
         let word = Word::Moved { epoch: taken.least, client: messages };
         // An edge that is gone has no client to carry.
         if client.write_response_body(Some(word.frame(&zone.name)), false).await.is_ok() {
@@ -281,14 +275,13 @@ impl Edge {
                     // An app that neither answered our close nor says how far it is may or may
                     // not have taken the last messages: to give them again might do them twice,
                     // and not to might lose them. The client, told to come back, can ask it.
-                    let known = leg.taken().or(confirmed.then(|| tunnel.messages()))?;
-                    let missed = tunnel.recent.after(known.checked_sub(tunnel.base)?)?;
+                    let missed = tunnel.relay.progress().lacks(leg.taken(), confirmed)?;
                     self.parts.metrics.messages_replayed.inc_by(missed.len() as u64);
                     for message in missed {
                         leg.write(&message).await.ok()?;
                     }
                     // What was kept of the old leg's, its app knows it has to say again.
-                    (tunnel.from_app, tunnel.held) = (Scanner::default(), Held::default());
+                    tunnel.held = Held::default();
                     if self.side == Side::Edges {
                         let resume = Some(Word::Resume.frame(""));
                         client.write_response_body(resume, false).await.ok()?;
@@ -357,17 +350,14 @@ impl Tunnel {
         let service = exchange.taken.as_ref().and_then(Taken::service);
         // What the app lacks of the messages said so far, the edge says again.
         let told = resume.and_then(|value| leg.taken().or_else(|| number(value, "client")));
+        let app = resume.and_then(|value| number(value, "app")).unwrap_or(0);
         Self {
             policy: service.map_or(LongLived::Drain, |service| service.long_lived),
-            from_client: Scanner::default(),
-            from_app: Scanner::default(),
-            waiting: Bytes::new(),
-            recent: Recent::default(),
-            base: told.unwrap_or(0),
-            subprotocol: leg.reply.head.headers.get(SUBPROTOCOL).cloned(),
-            app_messages: resume.and_then(|value| number(value, "app")).unwrap_or(0),
+            relay: Relay::new(Progress::from(told.unwrap_or(0), app)),
+            frames: Scanner::default(),
             seam: Seam::default(),
             held: Held::default(),
+            subprotocol: leg.reply.head.headers.get(SUBPROTOCOL).cloned(),
         }
     }
 
@@ -382,17 +372,12 @@ impl Tunnel {
             && answer.headers.get(SUBPROTOCOL) == self.subprotocol.as_ref()
     }
 
-    /// Messages of the client since its socket was opened.
-    fn messages(&self) -> u64 {
-        self.base + self.recent.count()
-    }
-
     /// What the next leg's app is told.
     fn resume(&self, exchange: &Exchange, confirmed: bool) -> http::HeaderValue {
         let epoch = exchange.taken.as_ref().map_or(0, |taken| {
             taken.permit.as_ref().map_or(taken.least.0, |permit| permit.epoch().0)
         });
-        let (client, app) = (self.messages(), self.app_messages);
+        let (client, app) = (self.relay.progress().client(), self.relay.progress().app());
         let text =
             format!("client={client}; app={app}; epoch={epoch}; confirmed={}", u8::from(confirmed));
         // Digits and signs: always a header's value.

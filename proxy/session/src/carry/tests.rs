@@ -89,40 +89,43 @@ fn words_survive_their_frames() {
 
 #[test]
 fn the_last_messages_can_be_given_again() {
-    let mut recent = Recent::default();
+    let mut recent = Progress::default();
     let mut scanner = Scanner::default();
-    let mut say = |recent: &mut Recent, length: usize| {
+    let mut say = |recent: &mut Progress, length: usize| {
         let bytes = frame(true, 2, &vec![7; length], true);
-        all(&mut scanner, &bytes, 1_000).iter().for_each(|part| recent.pass(part));
+        all(&mut scanner, &bytes, 1_000).iter().for_each(|part| recent.said(part));
         Bytes::from(bytes)
     };
     let first = say(&mut recent, 10);
     let second = say(&mut recent, 20_000);
-    assert_eq!(recent.after(2), Some(Vec::new()));
-    assert_eq!(recent.after(0), Some(vec![first, second.clone()]));
+    assert_eq!(recent.lacks(Some(2), false), Some(Vec::new()));
+    assert_eq!(recent.lacks(Some(0), false), Some(vec![first, second.clone()]));
     say(&mut recent, 60_000);
-    assert_eq!(recent.after(1), None, "it had to make room");
-    assert_eq!(recent.after(2).map(|kept| kept.len()), Some(1));
+    assert_eq!(recent.lacks(Some(1), false), None, "it had to make room");
+    assert_eq!(recent.lacks(Some(2), false).map(|kept| kept.len()), Some(1));
     say(&mut recent, 100_000);
-    assert_eq!((recent.count(), recent.after(3), recent.after(4)), (4, None, Some(Vec::new())));
-    assert_eq!(recent.after(5), None, "nobody can know more than was sent");
+    assert_eq!(
+        (recent.client(), recent.lacks(Some(3), false), recent.lacks(Some(4), false)),
+        (4, None, Some(Vec::new()))
+    );
+    assert_eq!(recent.lacks(Some(5), false), None, "nobody can know more than was sent");
 }
 
 #[test]
 fn the_message_under_way_is_given_again_as_far_as_it_went() {
-    let (mut recent, mut scanner) = (Recent::default(), Scanner::default());
+    let (mut recent, mut scanner) = (Progress::default(), Scanner::default());
     let whole = frame(true, 2, &[7; 10], true);
     let begun = [frame(false, 2, &[7; 10], true), frame(true, 0, &[8; 70_000], true)].concat();
-    all(&mut scanner, &whole, 1_000).iter().for_each(|part| recent.pass(part));
+    all(&mut scanner, &whole, 1_000).iter().for_each(|part| recent.said(part));
     assert!(scanner.is_between_messages());
-    all(&mut scanner, &begun[..16], 1_000).iter().for_each(|part| recent.pass(part));
+    all(&mut scanner, &begun[..16], 1_000).iter().for_each(|part| recent.said(part));
     assert!(scanner.is_between_frames() && !scanner.is_between_messages());
-    all(&mut scanner, &begun[16..40], 1_000).iter().for_each(|part| recent.pass(part));
+    all(&mut scanner, &begun[16..40], 1_000).iter().for_each(|part| recent.said(part));
     assert!(!scanner.is_between_frames());
-    let again = recent.after(0).unwrap();
+    let again = recent.lacks(Some(0), false).unwrap();
     assert_eq!(again, [&whole[..], &begun[..40]], "joined anywhere else, it would be torn");
-    all(&mut scanner, &begun[40..70_000], 1_000).iter().for_each(|part| recent.pass(part));
-    assert_eq!(recent.after(1), None, "too large to be kept");
+    all(&mut scanner, &begun[40..70_000], 1_000).iter().for_each(|part| recent.said(part));
+    assert_eq!(recent.lacks(Some(1), false), None, "too large to be kept");
 }
 
 proptest! {

@@ -1,11 +1,10 @@
-//! The loop between a client and one leg: bytes both ways as they come, and where the service has
-//! its sockets carried, the cut. The client is read up to the end of a message, the app is asked
-//! to close and read out to its answer, and so has taken all that was said to it.
+//! The loop between a client and one leg: bytes both ways as they come. Where the service has its
+//! sockets carried, what becomes of them is the deciding machine's matter, and this carries it out.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use homing_session::carry::{self, CARRIED, CLOSE, OURS, Word};
+use homing_session::carry::{self, Act, Ends, Word};
 use homing_wire::{LongLived, table::Home};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session as Downstream;
@@ -33,20 +32,6 @@ const PROTOCOL: u16 = 1_002;
 /// The close code for an app that left without a word.
 const APP_LEFT: u16 = 1_011;
 
-/// How far a leg is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Both ways are open.
-    Open,
-    /// The client's message under way is passed on to its end, until then at the latest. The
-    /// number is the pause's: one that was taken back may still be answered.
-    Finishing(Option<Instant>, u32),
-    /// The client is not read: the leg is being replaced behind the gate.
-    Paused,
-    /// The app was asked to close, and is read out until then at the latest.
-    Parting(Instant),
-}
-
 impl Edge {
     /// Passes everything on, both ways, until the leg ends.
     pub(super) async fn relay(
@@ -56,28 +41,32 @@ impl Edge {
         leg: &mut Leg,
         tunnel: &mut Tunnel,
     ) -> Result<Ended> {
-        let mut recall = self.recall(exchange, tunnel);
-        let (mut leave_at, mut phase, mut turn) = (None, Phase::Open, 0);
+        let (began, mut recall) = (Instant::now(), self.recall(exchange, tunnel));
+        let now_ms = || began.elapsed().as_millis() as u64;
+        let mut leave_at = None;
+        let to_gate = is_to_gate(exchange);
+        let ends = Ends { from_edge: self.side == Side::Edges, to_gate };
+        tunnel.relay.begin(ends, exchange.half_freeze().as_millis() as u64);
         let rest = leg.reply.rest.split().freeze();
-        if !rest.is_empty()
-            && let Some(ended) = self.app_said(client, exchange, tunnel, &mut phase, rest).await?
-        {
-            return Ok(ended);
+        if !rest.is_empty() {
+            self.app_said(client, exchange, tunnel, rest).await?;
         }
         let mut piece = BytesMut::with_capacity(PIECE_BYTES);
         loop {
-            if let Some(ended) = self.advance(client, exchange, leg, tunnel, &mut phase).await? {
+            if let Some(ended) = self.advance(client, exchange, leg, tunnel, now_ms()).await? {
                 return Ok(ended);
             }
             piece.reserve(PIECE_BYTES);
-            let reads =
-                tunnel.waiting.is_empty() && matches!(phase, Phase::Open | Phase::Finishing(..));
+            let carries = tunnel.carries();
+            let is_open = !carries || tunnel.relay.is_open();
+            let deadline = tunnel.relay.deadline().map(|ms| began + Duration::from_millis(ms));
             // Inside a frame of the app's, a frame of ours would be taken for its payload.
-            let may_speak =
-                !tunnel.carries() || self.side == Side::Clients || tunnel.seam.between_frames;
+            let may_speak = !carries || self.side == Side::Clients || tunnel.seam.between_frames;
+            let may_be_late = may_speak || tunnel.relay.is_parting();
             tokio::select! {
-                said = client.as_downstream_mut().read_request_body(), if reads => match said? {
-                    Some(said) if tunnel.carries() => tunnel.waiting = said,
+                said = client.as_downstream_mut().read_request_body(),
+                    if !carries || tunnel.relay.reads_client() => match said? {
+                    Some(said) if carries => tunnel.relay.client_said(said),
                     Some(said) => {
                         leg.write(&said).await?;
                         self.spoken(exchange);
@@ -85,29 +74,16 @@ impl Edge {
                     None => return Ok(Ended::Closed),
                 },
                 read = leg.read.read_buf(&mut piece), if !tunnel.held.is_full() => {
-                    let length = read.unwrap_or(0);
-                    if length == 0 {
-                        return self.app_left(client, exchange, tunnel, phase).await;
+                    if read.unwrap_or(0) == 0 {
+                        return self.app_left(client, exchange, tunnel).await;
                     }
-                    let said = piece.split().freeze();
-                    let ended = self.app_said(client, exchange, tunnel, &mut phase, said).await?;
-                    if let Some(ended) = ended {
-                        return Ok(ended);
-                    }
+                    self.app_said(client, exchange, tunnel, piece.split().freeze()).await?;
                 },
-                () = called(&mut recall),
-                    if leave_at.is_none() && phase == Phase::Open && may_speak =>
-                {
-                    if tunnel.carries() {
-                        turn += 1;
-                        let until = Instant::now() + exchange.half_freeze();
-                        phase = Phase::Finishing(Some(until), turn);
-                        if self.side == Side::Edges {
-                            let pause = Some(Word::Pause { turn }.frame(""));
-                            client.write_response_body(pause, false).await?;
-                        }
-                    } else {
+                () = called(&mut recall), if leave_at.is_none() && is_open && may_speak => {
+                    if !carries {
                         leave_at = Some(Instant::now() + jitter(exchange));
+                    } else if let Some(word) = tunnel.relay.recall(now_ms()) {
+                        client.write_response_body(Some(word), false).await?;
                     }
                 }
                 kept = tunnel.held.kept() => {
@@ -115,20 +91,16 @@ impl Edge {
                         return Ok(ended);
                     }
                 }
-                () = come(leave_at), if tunnel.from_app.at_boundary() => {
+                () = come(leave_at), if tunnel.frames.at_boundary() => {
                     let ended = self.let_all_go(client, exchange, tunnel).await?;
                     return Ok(ended.unwrap_or(Ended::Recalled));
                 }
-                () = come(deadline(phase)), if may_speak || is_parting(phase) => match phase {
-                    // The handoff will not get its freeze either, and comes back.
-                    Phase::Finishing(..) => {
-                        phase = Phase::Open;
-                        if self.side == Side::Edges {
-                            let resume = Some(Word::Resume.frame(""));
-                            client.write_response_body(resume, false).await?;
-                        }
+                () = come(deadline), if may_be_late => match tunnel.relay.late() {
+                    Some(Act::ToClient { bytes, .. }) => {
+                        client.write_response_body(Some(bytes), false).await?;
                     }
-                    _ => return Ok(Ended::Cut { confirmed: false }),
+                    Some(_) => return Ok(Ended::Cut { confirmed: false }),
+                    None => {}
                 },
                 () = tokio::time::sleep(SILENCE_MAX) => {
                     return Err(Error::explain(ErrorType::ReadTimedout, "silence"));
@@ -137,133 +109,100 @@ impl Edge {
         }
     }
 
-    /// Passes on what of the client's bytes may be, and takes the steps that follow from where
-    /// they end.
+    /// Carries out what the machine has made of what was said; how the leg ended, if it did.
     async fn advance(
         &self,
         client: &mut Downstream,
         exchange: &Exchange,
         leg: &mut Leg,
         tunnel: &mut Tunnel,
-        phase: &mut Phase,
+        now_ms: u64,
     ) -> Result<Option<Ended>> {
-        if !tunnel.carries() {
-            return Ok(None);
-        }
-        let mut paused = false;
-        loop {
-            let is_cut = *phase != Phase::Open && self.side == Side::Clients;
-            if paused || (is_cut && tunnel.from_client.at_boundary()) {
-                break;
-            }
-            if matches!(phase, Phase::Paused | Phase::Parting(_)) {
-                break;
-            }
-            let part = match tunnel.from_client.next(&mut tunnel.waiting) {
-                Ok(Some(part)) => part,
-                Ok(None) => break,
-                Err(broken) => {
-                    return self.refuse_stream(client, tunnel, &broken).await.map(Some);
-                }
-            };
-            match (part.opcode, self.side) {
-                // The answer to a pause that was taken back is no cut: more follows it.
-                (OURS, Side::Edges) => paused = answers(&part.payload, *phase),
-                (OURS, Side::Clients) => {
-                    let broken = carry::Broken::Reserved;
-                    return self.refuse_stream(client, tunnel, &broken).await.map(Some);
-                }
-                _ => {
-                    // Counted first: what a dead leg did not take, the next one is given again.
-                    tunnel.recent.pass(&part);
-                    if leg.write(&part.bytes).await.is_err() {
-                        return self.app_left(client, exchange, tunnel, *phase).await.map(Some);
+        while let Some(act) = tunnel.relay.poll(now_ms) {
+            let ended = match act {
+                Act::ToApp { bytes, ends_message } => {
+                    if leg.write(&bytes).await.is_err() {
+                        return self.app_left(client, exchange, tunnel).await.map(Some);
                     }
-                    if part.ends_message {
+                    if ends_message {
                         self.spoken(exchange);
                     }
+                    continue;
                 }
-            }
-        }
-        let boundary = tunnel.from_client.at_boundary();
-        // Too late for this freeze: the pause is about to be taken back.
-        let in_time = |until: Option<Instant>| until.is_none_or(|until| Instant::now() < until);
-        if let Phase::Finishing(until, turn) = *phase
-            && boundary
-            && in_time(until)
-            && (paused || self.side == Side::Clients)
-        {
-            let is_gate_leg = exchange.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate);
-            let word = if is_gate_leg {
-                *phase = Phase::Paused;
-                Word::Paused { turn }.frame("")
-            } else {
-                let until = until.unwrap_or_else(Instant::now) + exchange.half_freeze();
-                *phase = Phase::Parting(until);
-                carry::close(CARRIED, "homing-carry", true)
+                Act::ToClient { bytes, messages } => {
+                    let seam = Seam {
+                        between_frames: tunnel.relay.is_between_frames(),
+                        between_messages: tunnel.relay.is_between_messages(),
+                    };
+                    self.pass(client, exchange, tunnel, bytes, messages, seam).await?;
+                    continue;
+                }
+                Act::Ended(ended) => ended,
             };
-            if leg.write(&word).await.is_err() {
-                return self.app_left(client, exchange, tunnel, *phase).await.map(Some);
-            }
+            return self.over(client, exchange, tunnel, ended).await.map(Some);
         }
         Ok(None)
     }
 
-    /// Passes the app's bytes on to the client; how the leg ended, if it did.
+    /// What the end of a leg means here.
+    async fn over(
+        &self,
+        client: &mut Downstream,
+        exchange: &Exchange,
+        tunnel: &mut Tunnel,
+        ended: carry::Ended,
+    ) -> Result<Ended> {
+        if let Some(ended) = self.let_all_go(client, exchange, tunnel).await? {
+            return Ok(ended);
+        }
+        match ended {
+            carry::Ended::Closed => Ok(Ended::Closed),
+            carry::Ended::Cut { confirmed } => Ok(Ended::Cut { confirmed }),
+            carry::Ended::Moved { word: Word::Moved { epoch, .. }, zone, confirmed } => {
+                let facts = self.parts.live.load().table.facts().clone();
+                let zone = facts.zone_named(&zone).ok_or_else(|| odd(&"no such zone"))?;
+                Ok(Ended::Moved { home: Home { zone, epoch }, confirmed })
+            }
+            carry::Ended::Moved { .. } => Err(odd(&"no such word")),
+            carry::Ended::Refused(broken) => self.refuse_stream(client, tunnel, &broken).await,
+            carry::Ended::Odd(broken) => Err(odd(&broken)),
+            carry::Ended::Left => {
+                let taken = exchange.taken.as_ref();
+                if let Some(taken) = taken.filter(|taken| taken.way == Way::Gate) {
+                    // The gate died. The session's home will take the tunnel up, if its app still
+                    // knows how far it was.
+                    let home = Home { zone: taken.zone, epoch: taken.least };
+                    return Ok(Ended::Moved { home, confirmed: false });
+                }
+                if self.side == Side::Edges && tunnel.seam.between_frames {
+                    let left = carry::close(APP_LEFT, "the app left", false);
+                    client.write_response_body(Some(left), false).await?;
+                }
+                Ok(Ended::Closed)
+            }
+        }
+    }
+
+    /// The app has said something.
     async fn app_said(
         &self,
         client: &mut Downstream,
         exchange: &Exchange,
         tunnel: &mut Tunnel,
-        phase: &mut Phase,
         said: Bytes,
-    ) -> Result<Option<Ended>> {
-        if !tunnel.carries() {
-            let mut input = said.clone();
-            let follows = tunnel.policy != LongLived::Drain;
-            while follows && matches!(tunnel.from_app.next(&mut input), Ok(Some(_))) {}
-            self.pass(client, exchange, tunnel, said, 0).await?;
-            return Ok(None);
+    ) -> Result<()> {
+        if tunnel.carries() {
+            tunnel.relay.app_said(said);
+            return Ok(());
         }
-        let from_gate = exchange.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate);
-        let mut input = said;
-        loop {
-            let part = match tunnel.from_app.next(&mut input) {
-                Ok(Some(part)) => part,
-                Ok(None) => return Ok(None),
-                Err(broken) => return Err(odd(&broken)),
-            };
-            match part.opcode {
-                OURS if from_gate => match Word::read(&part.payload) {
-                    Some((Word::Pause { turn }, _)) => *phase = Phase::Finishing(None, turn),
-                    Some((Word::Resume, _)) => *phase = Phase::Open,
-                    Some((Word::Moved { epoch, client: confirmed }, zone)) => {
-                        let facts = self.parts.live.load().table.facts().clone();
-                        let zone = facts.zone_named(zone).ok_or_else(|| odd(&"no such zone"))?;
-                        let home = Home { zone, epoch };
-                        // A gate that has another count than ours has not confirmed ours.
-                        let confirmed = confirmed == Some(tunnel.messages());
-                        return Ok(Some(Ended::Moved { home, confirmed }));
-                    }
-                    _ => {}
-                },
-                OURS => return Err(odd(&carry::Broken::Reserved)),
-                // Any other code is the app's own, said before it saw ours: its close stands.
-                CLOSE if is_parting(*phase) && part.payload.starts_with(&CARRIED.to_be_bytes()) => {
-                    let ended = self.let_all_go(client, exchange, tunnel).await?;
-                    return Ok(Some(ended.unwrap_or(Ended::Cut { confirmed: true })));
-                }
-                CLOSE => {
-                    self.pass(client, exchange, tunnel, part.bytes, 0).await?;
-                    let ended = self.let_all_go(client, exchange, tunnel).await?;
-                    return Ok(Some(ended.unwrap_or(Ended::Closed)));
-                }
-                _ => {
-                    let messages = u64::from(part.ends_message);
-                    self.pass(client, exchange, tunnel, part.bytes, messages).await?;
-                }
-            }
-        }
+        let mut input = said.clone();
+        let follows = tunnel.policy != LongLived::Drain;
+        while follows && matches!(tunnel.frames.next(&mut input), Ok(Some(_))) {}
+        let seam = Seam {
+            between_frames: tunnel.frames.is_between_frames(),
+            between_messages: tunnel.frames.is_between_messages(),
+        };
+        self.pass(client, exchange, tunnel, said, 0, seam).await
     }
 
     /// The leg's other side is gone without a close.
@@ -272,29 +211,9 @@ impl Edge {
         client: &mut Downstream,
         exchange: &Exchange,
         tunnel: &mut Tunnel,
-        phase: Phase,
     ) -> Result<Ended> {
-        if let Some(ended) = self.let_all_go(client, exchange, tunnel).await? {
-            return Ok(ended);
-        }
-        if !tunnel.carries() {
-            return Ok(Ended::Closed);
-        }
-        if is_parting(phase) {
-            return Ok(Ended::Cut { confirmed: false });
-        }
-        let taken = exchange.taken.as_ref();
-        if let Some(taken) = taken.filter(|taken| taken.way == Way::Gate) {
-            // The gate died. The session's home will take the tunnel up, if its app still knows
-            // how far it was.
-            let home = Home { zone: taken.zone, epoch: taken.least };
-            return Ok(Ended::Moved { home, confirmed: false });
-        }
-        if self.side == Side::Edges && tunnel.seam.between_frames {
-            let left = carry::close(APP_LEFT, "the app left", false);
-            client.write_response_body(Some(left), false).await?;
-        }
-        Ok(Ended::Closed)
+        let ended = if tunnel.carries() { tunnel.relay.app_left() } else { carry::Ended::Closed };
+        self.over(client, exchange, tunnel, ended).await
     }
 
     async fn refuse_stream(
@@ -322,18 +241,15 @@ impl Edge {
         tunnel: &mut Tunnel,
         said: Bytes,
         messages: u64,
+        seam: Seam,
     ) -> Result<()> {
-        let seam = Seam {
-            between_frames: tunnel.from_app.is_between_frames(),
-            between_messages: tunnel.from_app.is_between_messages(),
-        };
         if self.waits_for_replica(exchange) {
             tunnel.held.gather(&said, messages, seam);
             self.ask_replica(exchange, tunnel);
             return Ok(());
         }
         client.write_response_body(Some(said), false).await?;
-        tunnel.app_messages += messages;
+        tunnel.relay.got(messages);
         tunnel.seam = seam;
         Ok(())
     }
@@ -368,7 +284,7 @@ impl Edge {
             }));
         };
         client.write_response_body(Some(said), false).await?;
-        tunnel.app_messages += messages;
+        tunnel.relay.got(messages);
         tunnel.seam = seam;
         self.ask_replica(exchange, tunnel);
         Ok(None)
@@ -420,24 +336,8 @@ async fn come(at: Option<Instant>) {
     }
 }
 
-fn is_parting(phase: Phase) -> bool {
-    matches!(phase, Phase::Parting(_))
-}
-
-/// Whether this word of the edge's answers the pause under way.
-fn answers(payload: &[u8], phase: Phase) -> bool {
-    match (Word::read(payload), phase) {
-        (Some((Word::Paused { turn }, _)), Phase::Finishing(_, asked)) => turn == asked,
-        _ => false,
-    }
-}
-
-fn deadline(phase: Phase) -> Option<Instant> {
-    match phase {
-        Phase::Finishing(until, _) => until,
-        Phase::Parting(until) => Some(until),
-        Phase::Open | Phase::Paused => None,
-    }
+fn is_to_gate(exchange: &Exchange) -> bool {
+    exchange.taken.as_ref().is_some_and(|taken| taken.way == Way::Gate)
 }
 
 /// How long a recalled tunnel goes on: different for each, so that clients do not all come back at
