@@ -14,6 +14,7 @@ pub mod lead;
 pub mod link;
 pub mod metrics;
 pub mod profiles;
+pub mod provider;
 pub mod publish;
 mod serve;
 pub mod shared;

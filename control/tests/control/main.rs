@@ -6,6 +6,7 @@ mod forecasts;
 mod heirs;
 mod link;
 mod process;
+mod providers;
 mod repairs;
 mod restart;
 mod world;
