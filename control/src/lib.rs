@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod profiles;
 pub mod provider;
 pub mod publish;
+pub mod scaling;
 mod serve;
 pub mod shared;
 pub mod startup;

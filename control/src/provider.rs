@@ -160,6 +160,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     async fn list(&self, zone: &str, service: Option<&str>)
     -> Result<Vec<Provided>, ProviderFault>;
 
+    /// Whether what it offers is listed from that moment, so that what is not listed will not come.
+    fn lists_at_once(&self) -> bool {
+        false
+    }
+
     /// What happened to its endpoints since this was last asked, for people.
     fn news(&self) -> Vec<String> {
         Vec::new()

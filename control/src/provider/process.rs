@@ -181,18 +181,19 @@ impl Processes {
         });
     }
 
-    /// Those to end first: those control names, then the newest that are not ready, then the
-    /// newest.
+    /// Those to end: those control names, and of the others that are too many the newest that are
+    /// not ready, then the newest.
     fn surplus(&self, state: &State, wish: &Wish) -> Vec<u16> {
-        let more = state.running.len().saturating_sub(wish.wanted as usize);
-        let named = |port: u16| wish.release.contains(&Self::address(port).to_string());
+        let is_named = |port: u16| wish.release.contains(&Self::address(port).to_string());
+        let named = state.running.keys().filter(|port| is_named(**port)).count();
+        let most = named.max(state.running.len().saturating_sub(wish.wanted as usize));
         let mut order: Vec<_> = state
             .running
             .iter()
-            .map(|(port, one)| (!named(*port), one.was_ready, one.since.elapsed(), *port))
+            .map(|(port, one)| (!is_named(*port), one.was_ready, one.since.elapsed(), *port))
             .collect();
         order.sort_unstable();
-        order.into_iter().take(more).map(|(.., port)| port).collect()
+        order.into_iter().take(most).map(|(.., port)| port).collect()
     }
 }
 
@@ -252,6 +253,10 @@ impl Provider for Processes {
             }
         }
         Ok(seen)
+    }
+
+    fn lists_at_once(&self) -> bool {
+        true
     }
 
     fn news(&self) -> Vec<String> {

@@ -9,4 +9,5 @@ mod process;
 mod providers;
 mod repairs;
 mod restart;
+mod scaling;
 mod world;

@@ -183,6 +183,8 @@ async fn what_cannot_be_started_is_refused_with_its_reason() {
 /// Somebody else's end of a webhook.
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere {
+    /// What it says to every wish, if that is not one of the answers below.
+    pub(crate) scale: Option<(u16, String)>,
     /// Answers to come; the last one stays.
     pub(crate) answers: Vec<(u16, String)>,
     /// What was asked, with its key.
@@ -191,7 +193,7 @@ pub(crate) struct Elsewhere {
     pub(crate) delay: Duration,
 }
 
-type Shared = Arc<Mutex<Elsewhere>>;
+pub(crate) type Shared = Arc<Mutex<Elsewhere>>;
 
 async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let header = |name: &str| headers[name].to_str().expect("text").to_owned();
@@ -202,18 +204,22 @@ async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
     }
     let (status, words, delay) = {
         let mut elsewhere = shared.lock().expect("no panic before");
-        let told = serde_json::from_slice(&body).expect("JSON");
+        let told: Value = serde_json::from_slice(&body).expect("JSON");
+        let is_wish = told["action"] == "scale";
         elsewhere.asked.push((header(webhook::IDEMPOTENCY_KEY), told));
         let more = elsewhere.answers.len() > 1;
-        let (status, words) =
-            if more { elsewhere.answers.remove(0) } else { elsewhere.answers[0].clone() };
+        let (status, words) = match &elsewhere.scale {
+            Some(said) if is_wish => said.clone(),
+            _ if more => elsewhere.answers.remove(0),
+            _ => elsewhere.answers[0].clone(),
+        };
         (status, words, elsewhere.delay)
     };
     tokio::time::sleep(delay).await;
     (StatusCode::from_u16(status).expect("a status"), words).into_response()
 }
 
-async fn elsewhere() -> (SocketAddr, Shared) {
+pub(crate) async fn elsewhere() -> (SocketAddr, Shared) {
     let shared = Shared::default();
     let router = Router::new().route("/hook", post(answer)).with_state(shared.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
