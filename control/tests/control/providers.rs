@@ -189,6 +189,8 @@ pub(crate) struct Elsewhere {
     pub(crate) answers: Vec<(u16, String)>,
     /// What was asked, with its key.
     pub(crate) asked: Vec<(String, Value)>,
+    /// Whether it never answers a wish.
+    pub(crate) hangs: bool,
     /// How long it thinks.
     pub(crate) delay: Duration,
 }
@@ -213,7 +215,8 @@ async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
             _ if more => elsewhere.answers.remove(0),
             _ => elsewhere.answers[0].clone(),
         };
-        (status, words, elsewhere.delay)
+        let forever = Duration::from_secs(600);
+        (status, words, if is_wish && elsewhere.hangs { forever } else { elsewhere.delay })
     };
     tokio::time::sleep(delay).await;
     (StatusCode::from_u16(status).expect("a status"), words).into_response()

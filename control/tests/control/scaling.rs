@@ -2,7 +2,7 @@
 //! back; a webhook whose endpoints are believed when they are reached.
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -52,6 +52,16 @@ fn processes(from: u16) -> ProviderSettings {
     })
 }
 
+fn hook(at: SocketAddr) -> ProviderSettings {
+    ProviderSettings::Webhook(WebhookSettings {
+        url: format!("http://{at}/hook").parse().expect("a URL"),
+        secret: Secret::new(SECRET.to_vec()),
+        timeout_ms: 500,
+        retries: 1,
+        ready: Probe::Connect,
+    })
+}
+
 fn with(scaling: ScaleSettings) -> impl FnOnce(&mut Settings) {
     move |settings| {
         settings.step_ms = 200;
@@ -77,7 +87,7 @@ async fn become_of(proxy: &mut Proxy, zone: &str, due: impl Fn(&[String]) -> boo
     endpoints(proxy.table.as_ref().expect("a table"), zone)
 }
 
-async fn scaling(at: std::net::SocketAddr, zone: &str) -> Value {
+async fn scaling(at: SocketAddr, zone: &str) -> Value {
     let told = get(at, &format!("/v1/zones/{zone}/scaling")).await;
     assert_eq!(told.status, 200, "{told:?}");
     told.json()["groups"][0].clone()
@@ -174,16 +184,7 @@ async fn a_webhooks_endpoints_count_when_they_are_reached_and_outlive_control() 
         elsewhere.answers = vec![(200, json!({ "endpoints": endpoints }).to_string())];
     };
     lists(vec![one(address(0)), one(shut.clone())]);
-    let hook = || {
-        ProviderSettings::Webhook(WebhookSettings {
-            url: format!("http://{at}/hook").parse().unwrap(),
-            secret: Secret::new(SECRET.to_vec()),
-            timeout_ms: 1_000,
-            retries: 1,
-            ready: Probe::Connect,
-        })
-    };
-    let scaled = || ScaleSettings { min: 2, max: 3, give_up_ms: 1_000, ..settings(hook()) };
+    let scaled = || ScaleSettings { min: 2, max: 3, give_up_ms: 1_000, ..settings(hook(at)) };
     let control = start_with(folder.path(), with(scaled())).await;
     push(control.api, None, &acting()).await;
     let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
@@ -230,4 +231,41 @@ async fn a_webhooks_endpoints_count_when_they_are_reached_and_outlive_control() 
     })
     .await;
     control.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_comes_is_asked_for_anew_and_what_was_not_heard_by_the_same_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (at, shared) = elsewhere().await;
+    {
+        let mut elsewhere = shared.lock().unwrap();
+        elsewhere.scale = Some((200, json!({ "answer": "offered" }).to_string()));
+        elsewhere.answers = vec![(200, json!({ "endpoints": [] }).to_string())];
+    }
+    // The keys of wishes so far, and of those that came later.
+    let keys = || -> Vec<String> {
+        let asked = &shared.lock().unwrap().asked;
+        let wishes = asked.iter().filter(|(_, told)| told["action"] == "scale");
+        wishes.map(|(key, _)| key.clone()).collect()
+    };
+    let scaled = ScaleSettings { min: 1, give_up_ms: 1_000, ..settings(hook(at)) };
+    let control = start_with(folder.path(), with(scaled)).await;
+    push(control.api, None, &acting()).await;
+    eventually("it to be asked anew", async || keys().len() == 2).await;
+    assert_ne!(keys()[0], keys()[1]);
+    let told = scaling(control.api, "paris").await;
+    assert_eq!(told["news"][0]["kind"], "never_came", "{told}");
+
+    shared.lock().unwrap().hangs = true;
+    // Each wish makes two attempts.
+    eventually("a wish to hang", async || keys().len() >= 3).await;
+    eventually("it to be put again", async || keys().len() >= 6).await;
+    let hung = keys();
+    assert!(hung[2..6].iter().all(|key| *key == hung[2]) && hung[2] != hung[1], "{hung:?}");
+    let told = scaling(control.api, "paris").await;
+    let last = told["answers"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last["answer"], "fault", "{told}");
+    let begun = std::time::Instant::now();
+    control.shutdown().await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "a provider that hangs holds up the end");
 }
