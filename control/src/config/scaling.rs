@@ -152,12 +152,15 @@ fn process(
         }
         Some(ports)
     });
+    let environment =
+        map.or("environment", Vec::new(), |r| r.list(WORDS_MAX, |r| r.text().map(str::to_owned)));
     let protocol = map.or("protocol", UpstreamProtocol::H1, |r| r.word(&PROTOCOLS));
     // Control waits a few seconds for its tasks when it ends; no grace may be longer.
     let grace_ms = map.or("grace", 3_000, |r| r.millis(0..=4_000));
     Some(ProcessSettings {
         command: command?,
         ports: ports?,
+        environment,
         protocol,
         ready: ready.clone(),
         give_up_ms,
@@ -189,6 +192,10 @@ fn url(reader: &Reader<'_>, plain: bool) -> Option<Uri> {
         reader.fault("is not a URL", "write https://scaler.example/homing");
         return None;
     };
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        reader.fault("holds a name or a password", "leave it out: requests are signed");
+        return None;
+    }
     let is_local = url.host().is_some_and(|host| {
         let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
         host == "localhost" || ip.is_ok_and(super::is_local)
@@ -260,7 +267,9 @@ mod tests {
         for sound in ["https://a.example/x", "http://127.0.0.1:1/x", "http://[::1]:1/"] {
             assert!(read(&hook(sound)).is_ok(), "{sound}: {:?}", read(&hook(sound)));
         }
-        for odd in ["http://a.example/x", "ftp://a.example", "nowhere", "/x"] {
+        for odd in
+            ["http://a.example/x", "ftp://a.example", "https://a:b@a.example", "nowhere", "/x"]
+        {
             let places = read(&hook(odd)).expect_err(odd);
             assert_eq!(places, ["scaling[0].webhook.url"], "{odd}");
         }

@@ -23,6 +23,8 @@ use super::{Answer, Probe, Provided, Provider, ProviderFault, Standing, Wish};
 
 /// What stands for the port in a command.
 pub const PORT: &str = "{port}";
+/// Variables of its own environment that control hands on unasked.
+const HANDED_ON: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "RUST_LOG"];
 /// News that wait to be told; the oldest make way.
 const NEWS_MAX: usize = 64;
 /// Between two looks whether a process that was asked to end has.
@@ -35,6 +37,9 @@ pub struct ProcessSettings {
     pub command: Vec<String>,
     /// Ports that they may listen on.
     pub ports: RangeInclusive<u16>,
+    /// Variables of control's environment that they get besides the usual ones. No others, as its
+    /// environment may hold secrets of its own.
+    pub environment: Vec<String>,
     /// How they are spoken to.
     pub protocol: UpstreamProtocol,
     /// How they show that they are ready.
@@ -152,8 +157,14 @@ impl Processes {
             .map(|word| word.replace(PORT, &port.to_string()))
             .collect();
         let (program, arguments) = words.split_first().ok_or("the command is empty")?;
+        let named = self.settings.environment.iter().map(String::as_str);
+        let environment = named
+            .chain(HANDED_ON)
+            .filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
         let child = Command::new(program)
             .args(arguments)
+            .env_clear()
+            .envs(environment)
             // One that reads its input learns by its end that control is gone, however it went.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

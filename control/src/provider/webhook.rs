@@ -227,7 +227,8 @@ impl Webhook {
     }
 
     fn name(&self) -> String {
-        format!("the webhook at {}", self.settings.url.authority().map_or("?", |at| at.as_str()))
+        // The host alone: what else a URL holds may be a secret.
+        format!("the webhook at {}", self.settings.url.host().unwrap_or("?"))
     }
 
     fn nonsense(&self, problem: impl ToString) -> ProviderFault {

@@ -137,6 +137,8 @@ impl Group {
         now_ms: u64,
     ) -> Scaling {
         self.shown.at_ms = now_ms;
+        // A control that has just started knows as little as one that has just changed a number.
+        self.changed_ms.get_or_insert(now_ms);
         let heard = self.look(now_ms).await;
         let stated = facts.map(|facts| (facts, facts.policy.act == Act::On));
         let fixed = stated.and_then(|(facts, acts)| Some((self.fixed(facts)?, acts)));

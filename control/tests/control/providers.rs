@@ -73,6 +73,7 @@ fn processes(ports: std::ops::RangeInclusive<u16>, more: &str) -> ProcessSetting
     ProcessSettings {
         command: server_command(more),
         ports,
+        environment: Vec::new(),
         protocol: UpstreamProtocol::H1,
         ready: Probe::Get("/healthz".to_owned()),
         give_up_ms: 20_000,

@@ -45,6 +45,7 @@ fn processes(from: u16) -> ProviderSettings {
     ProviderSettings::Process(ProcessSettings {
         command: server_command("-"),
         ports: free_ports(from, 4),
+        environment: Vec::new(),
         protocol: UpstreamProtocol::H1,
         ready: Probe::Get("/healthz".to_owned()),
         give_up_ms: 20_000,
@@ -97,7 +98,7 @@ async fn scaling(at: SocketAddr, zone: &str) -> Value {
 async fn load_starts_processes_that_reach_the_table_and_quiet_ends_them() {
     let folder = tempfile::tempdir().unwrap();
     let (name, zone) = ("paris", ZoneId(0));
-    let scaled = settings(processes(22_500));
+    let scaled = ScaleSettings { drain_ms: 2_000, ..settings(processes(22_500)) };
     let control = start_with(folder.path(), with(scaled)).await;
     push(control.api, None, &acting()).await;
     let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
@@ -125,7 +126,11 @@ async fn load_starts_processes_that_reach_the_table_and_quiet_ends_them() {
         let served = get(address.parse().unwrap(), "/").await;
         assert_eq!(served.body, "ok", "{address}");
     }
-    // Nothing is asked of it any more: what was started goes again.
+    // Nothing is asked of it any more: what was started leaves the table, and ends after that.
+    let fewer = become_of(&mut proxy, name, |now| now.len() < grown.len()).await;
+    for address in grown.iter().filter(|address| !fewer.contains(address)) {
+        assert_eq!(get(address.parse().unwrap(), "/").await.body, "ok", "{address} ended at once");
+    }
     become_of(&mut proxy, name, |now| now.len() == 1).await;
     eventually("the processes to be gone", async || {
         grown[1..].iter().all(|at| std::net::TcpStream::connect(at).is_err())
