@@ -2,7 +2,12 @@
 //! [`homing_plan::scale::scale`] decide their number, puts the wish to the provider, then hands the
 //! lead those that may serve. With `act: shadow` it only writes down what it would wish for.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
@@ -10,7 +15,9 @@ use crate::{
     clock,
     foresight::Resource,
     lead::{self, Command},
-    provider::{ProcessSettings, Processes, Provider, Standing, Webhook, WebhookSettings},
+    provider::{
+        ProcessSettings, Processes, Provider, Standing, Webhook, WebhookSettings, process::orphans,
+    },
     shared::Shared,
     tasks::{Tasks, stopped},
 };
@@ -78,9 +85,9 @@ impl ProviderSettings {
         }
     }
 
-    fn open(&self) -> Result<Arc<dyn Provider>, String> {
+    fn open(&self, record: PathBuf) -> Result<Arc<dyn Provider>, String> {
         Ok(match self {
-            Self::Process(settings) => Arc::new(Processes::new(settings.clone())),
+            Self::Process(settings) => Arc::new(Processes::new(settings.clone(), Some(record))),
             Self::Webhook(settings) => Arc::new(Webhook::new(settings.clone())?),
         })
     }
@@ -156,14 +163,22 @@ fn keep(notes: &mut VecDeque<Note>, note: Note) {
 /// A provider cannot be made ready to be asked.
 pub fn start(
     settings: &[ScaleSettings],
+    data_dir: &Path,
     shared: &Arc<Shared>,
     lead: &lead::Handle,
     round: Duration,
     tasks: &Tasks,
 ) -> Result<(), String> {
-    let opened: Result<Vec<_>, String> =
-        settings.iter().map(|one| Ok((one.clone(), one.provider.open()?))).collect();
-    let opened = opened?;
+    match orphans::ask_to_end(data_dir) {
+        Ok(orphans) if orphans.is_empty() => {}
+        Ok(orphans) => tasks.spawn("orphans", orphans::kill_later(orphans)),
+        Err(fault) => tracing::warn!(%fault, "processes of a killed control are not looked for"),
+    }
+    let open = |one: &ScaleSettings| {
+        let record = orphans::record(data_dir, &one.zone, one.service.as_deref());
+        Ok((one.clone(), one.provider.open(record)?))
+    };
+    let opened = settings.iter().map(open).collect::<Result<Vec<_>, String>>()?;
     let shown = settings.iter().map(|one| Scaling {
         zone: one.zone.clone(),
         service: one.service.clone(),

@@ -221,7 +221,9 @@ impl Control {
         }
         let round = Duration::from_millis(settings.round_ms);
         tasks.spawn("rounds", rounds(handle.clone(), round, tasks.stopping()));
-        if let Err(problem) = scaling::start(&settings.scaling, &shared, &handle, round, &tasks) {
+        let (scaled, data_dir) = (&settings.scaling, &settings.data_dir);
+        let scales = scaling::start(scaled, data_dir, &shared, &handle, round, &tasks);
+        if let Err(problem) = scales {
             running.shutdown().await;
             return Err(StartFault::Provider(problem));
         }

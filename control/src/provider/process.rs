@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     ops::RangeInclusive,
+    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -18,6 +19,10 @@ use tokio::{
     process::{Child, Command},
     task::JoinSet,
 };
+
+pub mod orphans;
+
+use orphans::Mark;
 
 use super::{Answer, Probe, Provided, Provider, ProviderFault, Standing, Wish};
 
@@ -54,6 +59,8 @@ pub struct ProcessSettings {
 #[derive(Debug)]
 pub struct Processes {
     settings: ProcessSettings,
+    /// Where it is kept which run, for the control after one that is killed.
+    record: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -62,8 +69,8 @@ struct State {
     /// By port.
     running: BTreeMap<u16, Served>,
     ending: JoinSet<u16>,
-    /// Ports of processes that are ending.
-    taken: Vec<u16>,
+    /// Processes that are ending, by port.
+    taken: BTreeMap<u16, Option<Mark>>,
     news: Vec<String>,
 }
 
@@ -103,10 +110,18 @@ impl Drop for Served {
 }
 
 impl Processes {
-    /// None run yet.
+    /// None run yet. Which do is kept in the file of `record`, if there is one.
     #[must_use]
-    pub fn new(settings: ProcessSettings) -> Self {
-        Self { settings, state: Mutex::default() }
+    pub fn new(settings: ProcessSettings, record: Option<PathBuf>) -> Self {
+        Self { settings, record, state: Mutex::default() }
+    }
+
+    /// Keeps which run, those that are ending included until they are gone for good.
+    fn keep(&self, state: &State) {
+        if let Some(record) = &self.record {
+            let running = state.running.values().filter_map(|served| Mark::of(served.group?));
+            orphans::keep(record, running.chain(state.taken.values().flatten().cloned()));
+        }
     }
 
     fn address(port: u16) -> SocketAddr {
@@ -116,7 +131,7 @@ impl Processes {
     /// Takes out those that have ended, and ends those that do not get ready.
     fn reap(&self, state: &mut State) {
         while let Some(ended) = state.ending.try_join_next() {
-            state.taken.retain(|port| ended.as_ref().is_ok_and(|ended| ended != port));
+            state.taken.retain(|port, _| ended.as_ref().is_ok_and(|ended| ended != port));
         }
         let mut gone = Vec::new();
         for (port, served) in &mut state.running {
@@ -144,7 +159,7 @@ impl Processes {
     /// Starts one on a free port.
     fn start(&self, state: &mut State) -> Result<(), String> {
         let free = |port: &u16| {
-            let is_ours = state.running.contains_key(port) || state.taken.contains(port);
+            let is_ours = state.running.contains_key(port) || state.taken.contains_key(port);
             !is_ours && TcpListener::bind(Self::address(*port)).is_ok()
         };
         let port = self.settings.ports.clone().find(free);
@@ -184,7 +199,7 @@ impl Processes {
     fn retire(&self, state: &mut State, port: u16) {
         let Some(served) = state.running.remove(&port) else { return };
         tracing::info!(port, "ends a process");
-        state.taken.push(port);
+        state.taken.insert(port, served.group.and_then(Mark::of));
         let grace = Duration::from_millis(self.settings.grace_ms);
         state.ending.spawn(async move {
             end(served, grace).await;
@@ -232,17 +247,19 @@ impl Provider for Processes {
         for port in self.surplus(&state, wish) {
             self.retire(&mut state, port);
         }
+        let mut answer = Answer::Offer;
         // The same wish again finds it fulfilled: a key needs no memory here.
         while state.running.len() < wish.wanted as usize {
             if let Err(reason) = self.start(&mut state) {
-                let count = state.running.len() as u32;
-                return Ok(match count {
+                answer = match state.running.len() as u32 {
                     0 => Answer::Refusal { reason },
                     count => Answer::Counter { count, reason },
-                });
+                };
+                break;
             }
         }
-        Ok(Answer::Offer)
+        self.keep(&state);
+        Ok(answer)
     }
 
     async fn list(&self, _: &str, _: Option<&str>) -> Result<Vec<Provided>, ProviderFault> {
@@ -284,5 +301,8 @@ impl Provider for Processes {
             std::mem::take(&mut state.ending)
         };
         while ending.join_next().await.is_some() {}
+        let mut state = self.state.lock();
+        state.taken.clear();
+        self.keep(&state);
     }
 }

@@ -103,7 +103,7 @@ fn serves(address: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_are_started_reached_and_ended() {
-    let provider = Processes::new(processes(free_ports(21_000, 4), "-"));
+    let provider = Processes::new(processes(free_ports(21_000, 4), "-"), None);
     assert_eq!(provider.scale(&wish(2, &[])).await, Ok(Answer::Offer));
     let first = provider.list("paris", None).await.unwrap();
     assert_eq!(first.len(), 2);
@@ -128,7 +128,7 @@ async fn processes_are_started_reached_and_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_is_told_and_one_that_will_not_is_killed() {
-    let provider = Processes::new(processes(free_ports(21_500, 2), "stubborn"));
+    let provider = Processes::new(processes(free_ports(21_500, 2), "stubborn"), None);
     provider.scale(&wish(2, &[])).await.unwrap();
     eventually("both to be ready", async || ready(&provider).await.len() == 2).await;
     let both = ready(&provider).await;
@@ -152,7 +152,7 @@ async fn a_process_that_dies_is_told_and_one_that_will_not_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_started_is_refused_with_its_reason() {
     let ports = free_ports(22_000, 2);
-    let provider = Processes::new(processes(ports.clone(), "-"));
+    let provider = Processes::new(processes(ports.clone(), "-"), None);
     let Ok(Answer::Counter { count: 2, reason }) = provider.scale(&wish(3, &[])).await else {
         panic!("three on two ports");
     };
@@ -160,7 +160,8 @@ async fn what_cannot_be_started_is_refused_with_its_reason() {
     provider.end().await;
 
     let command = vec!["/nowhere/server".to_owned(), "{port}".to_owned()];
-    let provider = Processes::new(ProcessSettings { command, ..processes(ports.clone(), "-") });
+    let provider =
+        Processes::new(ProcessSettings { command, ..processes(ports.clone(), "-") }, None);
     let Ok(Answer::Refusal { reason }) = provider.scale(&wish(1, &[])).await else {
         panic!("a program that is not there");
     };
@@ -169,7 +170,7 @@ async fn what_cannot_be_started_is_refused_with_its_reason() {
     // One that never listens is given up, and its port is free again.
     let command = vec!["sleep".to_owned(), "600".to_owned()];
     let settings = ProcessSettings { command, give_up_ms: 300, ..processes(ports, "-") };
-    let provider = Processes::new(settings);
+    let provider = Processes::new(settings, None);
     provider.scale(&wish(1, &[])).await.unwrap();
     let listed = provider.list("paris", None).await.unwrap();
     assert_eq!(listed[0].standing, Standing::Starting);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::run::{BIN, Role, free_ports, homing, json, wait_ready};
+use crate::run::{BIN, Jar, Role, free_ports, homing, json, wait_ready};
 
 #[test]
 fn a_zone_is_scaled_with_apps_that_do_not_outlive_control() {
@@ -56,6 +56,34 @@ fn a_zone_is_scaled_with_apps_that_do_not_outlive_control() {
     // Killed without a word: the app finds its input ended.
     drop(control);
     until(|| std::net::TcpStream::connect(&address).is_err().then_some(()));
+
+    // One that does not look at its input stays, until the next control ends it: it has the only
+    // port there is.
+    file("control.yaml", settings.replace(", --exit-with-parent", ""));
+    let run = || Role::start(&["control", &control_file], &dir.path().join("control.log"));
+    let ready = || json(&ask(&["scaling", "paris", "--output", "json"]).out)["groups"][0].clone();
+    let control = run();
+    wait_ready(api, "/livez");
+    until(|| (ready()["ready"] == 1).then_some(()));
+    wait_ready(provided, "/healthz");
+    let first = started(provided);
+    drop(control);
+    assert_eq!(started(provided), first);
+    let mut control = run();
+    wait_ready(api, "/livez");
+    until(|| (ready()["ready"] == 1 && ready()["answers"][0]["answer"] == "offered").then_some(()));
+    assert_ne!(started(provided), first);
+    assert!(control.leaves_with_its_parent());
+    // That end is as sudden as a kill; another control clears up, and is asked to end.
+    file("control.yaml", settings.replace("min: 1", "min: 0"));
+    let _control = run();
+    wait_ready(api, "/livez");
+    until(|| std::net::TcpStream::connect(&address).is_err().then_some(()));
+}
+
+/// Which life of an app answers on a port.
+fn started(port: u16) -> String {
+    Jar::default().ask(port, "GET", "/homing/app/figures", "").1
 }
 
 /// What comes within a while.
