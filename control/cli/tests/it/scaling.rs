@@ -1,6 +1,8 @@
 //! A zone scaled by control's own settings, with the sample app as the process that is started:
 //! through the command from its settings to its end, killed control included.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::run::{BIN, Jar, Role, free_ports, homing, json, wait_ready};
@@ -55,7 +57,7 @@ fn a_zone_is_scaled_with_apps_that_do_not_outlive_control() {
 
     // Killed without a word: the app finds its input ended.
     drop(control);
-    until(|| std::net::TcpStream::connect(&address).is_err().then_some(()));
+    until(|| TcpStream::connect(&address).is_err().then_some(()));
 
     // One that does not look at its input stays, until the next control ends it: it has the only
     // port there is.
@@ -66,24 +68,40 @@ fn a_zone_is_scaled_with_apps_that_do_not_outlive_control() {
     wait_ready(api, "/livez");
     until(|| (ready()["ready"] == 1).then_some(()));
     wait_ready(provided, "/healthz");
-    let first = started(provided);
+    make_item(&address);
     drop(control);
-    assert_eq!(started(provided), first);
+    assert_eq!(items_made(provided), 1, "it does not outlive control");
     let mut control = run();
     wait_ready(api, "/livez");
-    until(|| (ready()["ready"] == 1 && ready()["answers"][0]["answer"] == "offered").then_some(()));
-    assert_ne!(started(provided), first);
+    // It may be refused at first, while the orphan ends; the wish is put again.
+    until(|| {
+        let told = ready();
+        let last = told["answers"].as_array()?.last()?["answer"] == "offered";
+        (last && told["ready"] == 1).then_some(())
+    });
+    assert_eq!(items_made(provided), 0, "it is the one of the control before");
     assert!(control.leaves_with_its_parent());
     // That end is as sudden as a kill; another control clears up, and is asked to end.
     file("control.yaml", settings.replace("min: 1", "min: 0"));
     let _control = run();
     wait_ready(api, "/livez");
-    until(|| std::net::TcpStream::connect(&address).is_err().then_some(()));
+    until(|| TcpStream::connect(&address).is_err().then_some(()));
 }
 
-/// Which life of an app answers on a port.
-fn started(port: u16) -> String {
-    Jar::default().ask(port, "GET", "/homing/app/figures", "").1
+/// Has an app make an item; it is no text.
+fn make_item(address: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /items/a HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+}
+
+/// What the app on a port has made in this life.
+fn items_made(port: u16) -> u64 {
+    let (status, figures) = Jar::default().ask(port, "GET", "/homing/app/figures", "");
+    assert_eq!(status, 200, "{figures}");
+    json(&figures)["items"].as_u64().unwrap()
 }
 
 /// What comes within a while.
