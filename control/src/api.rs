@@ -26,6 +26,7 @@ pub mod documents;
 pub mod forecasts;
 pub mod pace;
 pub mod problem;
+pub mod scaling;
 pub mod sessions;
 pub mod status;
 pub mod users;
@@ -75,6 +76,7 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(zones::get, zones::patch))
         .routes(routes!(zones::drain, zones::drain_progress))
         .routes(routes!(zones::open))
+        .routes(routes!(scaling::of_zone))
         .routes(routes!(forecasts::of_zone))
         .routes(routes!(forecasts::of_user))
         .routes(routes!(anomalies::list))

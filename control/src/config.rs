@@ -17,6 +17,8 @@ use crate::{
     startup::Settings,
 };
 
+mod scaling;
+
 /// Tokens one file may list.
 const TOKENS_MAX: usize = 256;
 /// A shorter secret can be guessed.
@@ -83,6 +85,7 @@ fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
     let step_ms = top.or("forecast_step", default.step_ms, |r| r.millis(100..=3_600_000));
     let min_term = top.or("min_term", default.min_term, |r| r.whole(0..=u64::MAX >> 1));
     let seed = top.or("seed", default.seed, |r| r.whole(0..=i64::MAX as u64));
+    let scaling = top.or("scaling", Vec::new(), |r| scaling::list(r, folder));
     let (api, tokens) = api;
     Some(Settings {
         api,
@@ -97,6 +100,7 @@ fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
         identity,
         min_term,
         seed,
+        scaling,
     })
 }
 

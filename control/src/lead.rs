@@ -11,8 +11,8 @@ use std::{
 use homing_plan::Plan;
 use homing_session::handoff::authority::Patience;
 use homing_wire::{
-    Delta, DirectiveId, FromProxy, GateHello, Incarnation, Intake, PlacementTable, SessionKey,
-    ToProxy, Version, ZoneSample,
+    Delta, DirectiveId, Endpoint, FromProxy, GateHello, Incarnation, Intake, PlacementTable,
+    SessionKey, ToProxy, Version, ZoneSample,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +31,7 @@ mod handoffs;
 mod heirs;
 mod meter;
 mod moves;
+mod provided;
 mod records;
 mod releases;
 mod rounds;
@@ -91,6 +92,15 @@ pub enum Command {
         incarnation: Incarnation,
         /// What it said.
         message: FromProxy,
+    },
+    /// What a provider's endpoints are that may serve.
+    Provided {
+        /// The zone's name.
+        zone: String,
+        /// The service's name; `None` for every service.
+        service: Option<String>,
+        /// All of them.
+        endpoints: Vec<Endpoint>,
     },
     /// A second has passed.
     Tick,
@@ -163,6 +173,8 @@ pub struct LeadSettings {
     pub seed: u64,
     /// Milliseconds of a step of what is observed for forecasts.
     pub step_ms: u64,
+    /// Zones and services that are scaled.
+    pub scaled: usize,
 }
 
 /// Everything that decides.
@@ -180,6 +192,7 @@ pub struct Lead {
     deltas_since_snapshot: u32,
     intakes: BTreeMap<String, Intake>,
     leaving: bool,
+    provided: provided::Book,
     gates: gates::GateBook,
     handoffs: BTreeMap<SessionKey, handoffs::Held>,
     releases: BTreeMap<SessionKey, Release>,
@@ -249,6 +262,7 @@ impl Lead {
             deltas_since_snapshot: recovered.deltas.len() as u32,
             intakes: recovered.intakes,
             leaving: true,
+            provided: provided::Book::expecting(settings.scaled),
             handoffs,
             releases: recovered.releases.into_iter().collect(),
             heirs: recovered.heirs.into_iter().collect(),
@@ -344,6 +358,9 @@ impl Lead {
             }
             Command::Heard { proxy, incarnation, message } => {
                 self.heard(&proxy, incarnation, message, now_ms)
+            }
+            Command::Provided { zone, service, endpoints } => {
+                self.take_provided(zone, service, endpoints);
             }
             Command::Tick => self.tick(now_ms),
             Command::Planned(plan) => self.planned(*plan, now_ms),

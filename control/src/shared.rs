@@ -18,6 +18,7 @@ use crate::{
     link::Roll,
     metrics::Metrics,
     publish::Published,
+    scaling::Scaling,
 };
 
 /// What is shared between the lead, the API and the links.
@@ -39,6 +40,8 @@ pub struct Shared {
     pub zones: RwLock<Arc<Vec<ZoneFigures>>>,
     /// What is foreseen.
     pub foresight: RwLock<Arc<Foresight>>,
+    /// How each zone and service stands that is scaled, in the order of the settings.
+    pub scaling: RwLock<Vec<Scaling>>,
     /// Whether the lead has been told of answers that it has not looked at yet: a thousand proxies
     /// answer one table, and one look is enough for all that came before it.
     pub acks_told: AtomicBool,

@@ -30,6 +30,7 @@ use crate::{
     link::{Link, Roll},
     metrics::Metrics,
     publish::Published,
+    scaling::{self, ScaleSettings},
     serve,
     shared::{ADMITTED_MAX, DocumentVersion, Shared},
     tasks::{Tasks, stopped},
@@ -65,6 +66,8 @@ pub struct Settings {
     pub min_term: u64,
     /// Seeds the plans.
     pub seed: u64,
+    /// What is scaled through providers.
+    pub scaling: Vec<ScaleSettings>,
 }
 
 impl Default for Settings {
@@ -82,6 +85,7 @@ impl Default for Settings {
             identity: None,
             min_term: 0,
             seed: 0,
+            scaling: Vec::new(),
         }
     }
 }
@@ -117,6 +121,9 @@ pub enum StartFault {
     /// The process's identity cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityFault),
+    /// A provider cannot be made ready to be asked.
+    #[error("a provider cannot be asked: {0}")]
+    Provider(String),
     /// A thread cannot be started.
     #[error("no thread could be started: {0}")]
     Thread(io::Error),
@@ -133,6 +140,7 @@ impl StartFault {
             | Self::Journal(_)
             | Self::History(_)
             | Self::Listen { .. }
+            | Self::Provider(_)
             | Self::Thread(_) => 69,
         }
     }
@@ -183,6 +191,7 @@ impl Control {
             sessions_max: settings.sessions_max,
             seed: settings.seed,
             step_ms: settings.step_ms,
+            scaled: settings.scaling.len(),
         };
         let mut lead = Lead::new(shared.clone(), recovered, lead_settings, jobs, observed);
         lead.open_term()?;
@@ -212,6 +221,12 @@ impl Control {
         }
         let round = Duration::from_millis(settings.round_ms);
         tasks.spawn("rounds", rounds(handle.clone(), round, tasks.stopping()));
+        let (scaled, data_dir) = (&settings.scaling, &settings.data_dir);
+        let scales = scaling::start(scaled, data_dir, &shared, &handle, round, &tasks);
+        if let Err(problem) = scales {
+            running.shutdown().await;
+            return Err(StartFault::Provider(problem));
+        }
         let server = Link::server(shared.clone(), handle.clone(), tasks.clone());
         let identity = identity.map(Arc::new);
         let served = serve::link(server, link_listener, identity, tasks.clone());
@@ -320,6 +335,7 @@ fn open(settings: &Settings) -> Result<(Arc<Shared>, Recovered), StartFault> {
         plan: RwLock::default(),
         zones: RwLock::default(),
         foresight: RwLock::default(),
+        scaling: RwLock::default(),
         acks_told: AtomicBool::default(),
         admission: Arc::new(Semaphore::new(ADMITTED_MAX)),
         term: (recovered.term + 1).max(settings.min_term),

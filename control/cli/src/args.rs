@@ -49,6 +49,8 @@ pub enum Verb {
     Sessions(SessionsArgs),
     /// Show what control foresees of a zone or a user
     Forecast(ForecastArgs),
+    /// Show how many endpoints a zone should have from its providers, and why
+    Scaling(ScalingArgs),
     /// Show the configuration in force
     Config {
         /// What to do with it.
@@ -127,6 +129,17 @@ pub struct AskArgs {
     /// How to write the answer
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// `homing scaling`.
+#[derive(Debug, Args)]
+pub struct ScalingArgs {
+    /// Which zone
+    #[arg(value_name = "ZONE")]
+    pub zone: String,
+    /// Whom to ask and how to write.
+    #[command(flatten)]
+    pub ask: AskArgs,
 }
 
 /// `homing check`.

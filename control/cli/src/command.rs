@@ -10,6 +10,7 @@ pub mod peers;
 pub mod profile;
 pub mod replay;
 pub mod roles;
+pub mod scaling;
 pub mod session;
 pub mod status;
 pub mod zone;

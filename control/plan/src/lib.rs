@@ -8,6 +8,7 @@ pub mod draw;
 pub mod plan;
 pub mod price;
 pub mod profile;
+pub mod scale;
 pub mod score;
 
 pub use plan::{Explanation, Housing, Inputs, Move, Plan, Why, ZoneState, explain, plan};

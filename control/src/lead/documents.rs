@@ -78,7 +78,7 @@ impl Lead {
             });
         }
         let intakes = self.intakes_under(current.as_deref(), &push.document);
-        let wanted = with_intakes(facts_of(&push.document), &intakes);
+        let wanted = self.provided.added_to(with_intakes(facts_of(&push.document), &intakes));
         let (mut pushed, change, remap) = self.fit(wanted)?;
         pushed.changed = true;
         if push.dry_run {
@@ -176,7 +176,8 @@ impl Lead {
         if self.table.is_none() {
             return;
         }
-        let wanted = with_intakes(facts_of(&document.document), &self.intakes);
+        let stated = with_intakes(facts_of(&document.document), &self.intakes);
+        let wanted = self.provided.added_to(stated);
         match self.fit(wanted) {
             Ok((pushed, Change::Next(delta), remap)) => {
                 self.leaving = !pushed.zones_leaving.is_empty();

@@ -58,7 +58,8 @@ impl Lead {
         while self.started.front().is_some_and(|at| at + 60_000 <= now_ms) {
             self.started.pop_front();
         }
-        if self.leaving || self.table.as_ref().is_some_and(draw::is_unsettled) {
+        let unsettled = self.leaving || self.table.as_ref().is_some_and(draw::is_unsettled);
+        if unsettled && self.provided.is_known_or_late(self.rounds) {
             self.refit();
         }
         if self.rounds.is_multiple_of(EXPIRE_EVERY) {

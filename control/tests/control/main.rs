@@ -6,6 +6,8 @@ mod forecasts;
 mod heirs;
 mod link;
 mod process;
+mod providers;
 mod repairs;
 mod restart;
+mod scaling;
 mod world;

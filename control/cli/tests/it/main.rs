@@ -18,6 +18,7 @@ mod repairs;
 mod replay;
 mod replicas;
 mod run;
+mod scaling;
 mod sockets;
 mod streams;
 mod under_control;
