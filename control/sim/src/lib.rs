@@ -14,6 +14,7 @@ pub mod model;
 pub mod replay;
 pub mod scenario;
 pub mod tally;
+pub mod tunnel;
 mod turn;
 mod users;
 mod world;
