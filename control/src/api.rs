@@ -18,6 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{lead, shared::Shared};
 
+pub mod affinity;
 pub mod anomalies;
 pub mod auth;
 pub mod body;

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use homing_plan::Profile;
+use homing_plan::{Mobility, Profile};
 use homing_session::handoff::Record;
 use homing_wire::{
     DecodeFault, Delta, DirectiveId, Incarnation, Intake, PlacementTable, SessionKey, Version,
@@ -127,6 +127,8 @@ pub enum Entry {
     Watermark(Incarnation, u64, u64),
     /// What is known of a session.
     Profile(Profile),
+    /// Where clients go.
+    Mobility(Vec<u8>),
     /// A session is over.
     ProfileGone(SessionKey),
     /// What a caller's idempotency key stands for.
@@ -161,7 +163,9 @@ pub struct Recovered {
     /// The highest record batch taken in, by proxy life.
     pub watermarks: BTreeMap<Incarnation, u64>,
     /// What is known of sessions.
-    pub profiles: Vec<Profile>,
+    pub profiles: Vec<(SessionKey, Profile)>,
+    /// Where clients go.
+    pub mobility: Mobility,
 }
 
 impl Journal {
@@ -227,15 +231,13 @@ impl Journal {
             authorities: read_keyed(&txn, AUTHORITY, "authority", rows::record)?,
             releases: read_keyed(&txn, RELEASES, "releases", rows::json)?,
             heirs: read_keyed(&txn, HEIRS, "heirs", rows::heir)?,
-            next_history: {
-                let history = txn.open_table(HISTORY)?;
-                history.last()?.map_or(1, |(seq, _)| seq.value() + 1)
-            },
+            next_history: txn.open_table(HISTORY)?.last()?.map_or(1, |(seq, _)| seq.value() + 1),
             watermarks: read_watermarks(&txn)?,
-            profiles: read_keyed(&txn, PROFILES, "profiles", rows::profile)?
-                .into_iter()
-                .map(|(key, profile)| Profile { key, ..profile })
-                .collect(),
+            profiles: read_keyed(&txn, PROFILES, "profiles", rows::profile)?,
+            mobility: {
+                let kept = txn.open_table(SNAPSHOT)?.get("mobility")?;
+                kept.and_then(|row| Mobility::from_bytes(row.value())).unwrap_or_default()
+            },
         })
     }
 
@@ -359,6 +361,9 @@ fn write_entry(txn: &WriteTransaction, entry: &Entry) -> Result<(), JournalFault
         }
         Entry::Profile(profile) => {
             put(txn, PROFILES, profile.key, Some(rows::profile_bytes(profile)))?;
+        }
+        Entry::Mobility(counts) => {
+            txn.open_table(SNAPSHOT)?.insert("mobility", counts.as_slice())?;
         }
         Entry::ProfileGone(key) => put(txn, PROFILES, *key, None)?,
         Entry::Idempotency(key, row) => {

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use homing_plan::Plan;
+use homing_plan::{Mobility, Plan, mobility::Transition};
 use homing_session::handoff::authority::Patience;
 use homing_wire::{
     Delta, DirectiveId, Endpoint, FromProxy, GateHello, Incarnation, Intake, PlacementTable,
@@ -30,6 +30,7 @@ mod gates;
 mod handoffs;
 mod heirs;
 mod meter;
+mod mobility;
 mod moves;
 mod provided;
 mod records;
@@ -210,6 +211,10 @@ pub struct Lead {
     samples: BTreeMap<String, (u64, Vec<ZoneSample>, u64)>,
     /// Sessions left in peace after an undone handoff, and until when.
     rests: BTreeMap<SessionKey, u64>,
+    /// Where clients go, what records told since the last round, and whether the journal knows.
+    mobility: Arc<Mobility>,
+    seen: Vec<Transition>,
+    mobility_unwritten: bool,
     /// When plans started moves, within the last minute.
     started: VecDeque<u64>,
     rounds: u64,
@@ -275,6 +280,9 @@ impl Lead {
             unmarked: BTreeMap::new(),
             samples: BTreeMap::new(),
             rests: BTreeMap::new(),
+            mobility: Arc::new(recovered.mobility),
+            seen: Vec::new(),
+            mobility_unwritten: false,
             started: VecDeque::new(),
             rounds: 0,
             planning: false,
@@ -315,6 +323,7 @@ impl Lead {
             }
         }
         self.write_records();
+        self.write_mobility();
         self.settle()
     }
 

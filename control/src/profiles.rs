@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use homing_plan::{
     Profile,
     draw::{Remap, Residents},
+    mobility::Transition,
 };
 use homing_wire::{Bucket, Epoch, Facts, PlacementTable, SessionActivity, SessionKey, ZoneId};
 
@@ -26,12 +27,9 @@ pub struct Profiles {
 impl Profiles {
     /// Takes up what the journal held.
     #[must_use]
-    pub fn new(found: Vec<Profile>, most: usize) -> Self {
-        Self {
-            by_key: found.into_iter().map(|profile| (profile.key, profile)).collect(),
-            most,
-            ..Self::default()
-        }
+    pub fn new(found: Vec<(SessionKey, Profile)>, most: usize) -> Self {
+        let keyed = |(key, profile)| (key, Profile { key, ..profile });
+        Self { by_key: found.into_iter().map(keyed).collect(), most, ..Self::default() }
     }
 
     /// What is known of a session.
@@ -51,13 +49,14 @@ impl Profiles {
         self.by_key.values().cloned().collect()
     }
 
-    /// Takes an activity in.
-    pub fn take(&mut self, activity: &SessionActivity, now_ms: u64) {
-        self.by_key
-            .entry(activity.key)
-            .and_modify(|profile| profile.take(activity, now_ms))
-            .or_insert_with(|| Profile::new(activity, now_ms));
+    /// Takes an activity in. What it tells of where clients go is returned.
+    pub fn take(&mut self, activity: &SessionActivity, now_ms: u64) -> Vec<Transition> {
         self.touched(activity.key);
+        if let Some(profile) = self.by_key.get_mut(&activity.key) {
+            return profile.take(activity, now_ms);
+        }
+        self.by_key.insert(activity.key, Profile::new(activity, now_ms));
+        Vec::new()
     }
 
     /// Notes where a session lives; one not known yet is known from now on.
@@ -107,6 +106,7 @@ impl Profiles {
             profile.service = service.unwrap_or(homing_wire::ServiceId(u16::MAX));
             profile.place =
                 profile.place.and_then(|place| remap.places.get(place.index()).copied().flatten());
+            profile.trail.remap(|place| remap.places.get(place.index()).copied().flatten());
             self.dirty.insert(*key);
         }
     }

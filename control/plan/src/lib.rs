@@ -2,15 +2,19 @@
 //! table change drawn from it. Pure: no I/O, no clock, no random source; time and seeds are
 //! arguments, so every plan can be made again.
 
+pub mod affinity;
 pub mod anticipate;
 pub mod assign;
 pub mod draw;
+pub mod mobility;
 pub mod plan;
 pub mod price;
 pub mod profile;
 pub mod scale;
 pub mod score;
 
+pub use affinity::Affinity;
+pub use mobility::Mobility;
 pub use plan::{Explanation, Housing, Inputs, Move, Plan, Why, ZoneState, explain, plan};
 pub use profile::Profile;
 pub use score::{Scorer, Terms};

@@ -12,6 +12,7 @@ use homing_wire::{
 };
 
 use crate::{
+    mobility::Mobility,
     price,
     profile::Profile,
     score::{Scorer, Terms},
@@ -50,6 +51,8 @@ pub struct Inputs<'a> {
     pub resting: &'a BTreeSet<SessionKey>,
     /// The last plan's solution: the next one starts from its prices, and a why is told by it.
     pub last: Option<&'a Housing>,
+    /// Where clients go.
+    pub mobility: &'a Mobility,
 }
 
 /// How full a zone is.
@@ -147,6 +150,9 @@ pub enum HeldBack {
     UnderWay,
     /// Its last handoff was undone.
     Resting,
+    /// It would be cheaper elsewhere and belongs where it is: its affinity to its home is over the
+    /// policy's threshold.
+    Affinity,
     /// Regret has not paid for the move yet.
     Regret,
     /// It came only lately.
@@ -169,6 +175,7 @@ impl HeldBack {
             Self::NoGain => "no_gain",
             Self::UnderWay => "under_way",
             Self::Resting => "resting",
+            Self::Affinity => "affinity",
             Self::Regret => "regret",
             Self::Residence => "residence",
             Self::Flaps => "flaps",
@@ -237,7 +244,7 @@ impl<'a> Draft<'a> {
         };
         Self {
             inputs,
-            scorer: Scorer::new(table.facts()),
+            scorer: Scorer::new(table.facts(), inputs.mobility),
             room: Room::new(inputs),
             under_way: table.directives().values().map(|d| (d.key, d.to)).collect(),
             housing: inputs.last.map(Cow::Borrowed),

@@ -3,6 +3,11 @@
 
 use homing_wire::{Epoch, PlaceId, ServiceId, SessionActivity, SessionKey, ZoneId};
 
+use crate::{
+    affinity::Served,
+    mobility::{Trail, Transition},
+};
+
 /// Time constant of the request rate: after this long without a request a rate has fallen to 37 %.
 pub const RATE_TAU_MS: u64 = 5 * 60_000;
 /// Time constant of regret: what was regretted a quarter of an hour ago counts 37 %.
@@ -42,6 +47,10 @@ pub struct Profile {
     pub moves: u8,
     /// When the present window of the flap budget began.
     pub flap_from_ms: u64,
+    /// Where its client was of late.
+    pub trail: Trail,
+    /// Where its requests were served.
+    pub served: Served,
 }
 
 const _: () = assert!(size_of::<Profile>() <= 256);
@@ -65,14 +74,20 @@ impl Profile {
             regret_ms: now_ms,
             moves: 0,
             flap_from_ms: now_ms,
+            trail: Trail::default(),
+            served: Served::default(),
         };
         profile.take(activity, now_ms);
         profile
     }
 
     /// Takes an activity in. One at a lower epoch tells of a place the session has left: its
-    /// requests count, its zone does not.
-    pub fn take(&mut self, activity: &SessionActivity, now_ms: u64) {
+    /// requests count, its zone does not. Returns what it tells of where clients go.
+    pub fn take(&mut self, activity: &SessionActivity, now_ms: u64) -> Vec<Transition> {
+        let passed_ms = now_ms.saturating_sub(self.touched_ms);
+        if activity.requests > 0 {
+            self.served.take(activity.zone, activity.requests, passed_ms);
+        }
         let tau_s = RATE_TAU_MS as f32 / 1e3;
         self.rate = self.rate_at(now_ms) + activity.requests as f32 / tau_s;
         self.touched_ms = self.touched_ms.max(now_ms);
@@ -90,6 +105,7 @@ impl Profile {
         if activity.epoch >= self.epoch {
             self.settle(activity.zone, activity.epoch, now_ms);
         }
+        activity.place.map_or_else(Vec::new, |place| self.trail.step(place, now_ms))
     }
 
     /// Notes that the session lives in a zone at an epoch; a change of zone starts its residence

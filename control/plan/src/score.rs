@@ -1,9 +1,15 @@
 //! How good a zone is for a session: J(u, z) per request, in microseconds of user latency, every
 //! term kept for the why. Money enters through the policy's one exchange rate.
 
-use homing_wire::{Facts, Intake, Zone, ZoneId};
+use std::cell::RefCell;
 
-use crate::profile::Profile;
+use homing_wire::{Facts, Intake, Place, PlaceId, SessionKey, Zone, ZoneId};
+
+use crate::{
+    affinity::{Affinity, nearness},
+    mobility::{HORIZONS, Mobility, WEIGHTS},
+    profile::Profile,
+};
 
 /// CPU a request is taken to cost until footprints are measured: 2 ms of one core.
 const CPU_US_PER_REQUEST: f64 = 2_000.0;
@@ -23,8 +29,8 @@ const UNKNOWN_RTT_FACTOR: f64 = 1.5;
 /// The terms of one zone's score for one session, per request, in microseconds of user latency.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Terms {
-    /// Expected round trip from the session's place to the zone; 0 where the place is unknown,
-    /// for every zone alike.
+    /// Round trip to the zone from where the session's client is expected to be in the next half
+    /// hour; 0 where its place is unknown, for every zone alike.
     pub distance_us: f64,
     /// CPU and egress prices at the policy's exchange rate.
     pub price_us: f64,
@@ -41,16 +47,23 @@ impl Terms {
 }
 
 /// Scores zones for sessions against one table's facts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Scorer<'a> {
     facts: &'a Facts,
+    mobility: &'a Mobility,
+    /// Where the client of the session that was asked for last is expected: its zones are asked
+    /// for one after the other.
+    expected: RefCell<(SessionKey, Expected)>,
 }
 
+/// Places with chances.
+type Expected = Vec<(PlaceId, f64)>;
+
 impl<'a> Scorer<'a> {
-    /// A scorer for these facts.
+    /// A scorer for these facts, under what is known of where clients go.
     #[must_use]
-    pub fn new(facts: &'a Facts) -> Self {
-        Self { facts }
+    pub fn new(facts: &'a Facts, mobility: &'a Mobility) -> Self {
+        Self { facts, mobility, expected: RefCell::default() }
     }
 
     /// The terms of one zone for one session, with the zone's shadow price as it would be with the
@@ -89,8 +102,57 @@ impl<'a> Scorer<'a> {
     }
 
     fn distance_us(&self, session: &Profile, zone: ZoneId) -> f64 {
-        let place = session.place.and_then(|place| self.facts.places.get(place.index()));
-        let Some(place) = place else {
+        let Some(place) = session.place.filter(|place| self.place(*place).is_some()) else {
+            return 0.0;
+        };
+        let mut memo = self.expected.borrow_mut();
+        if memo.0 != session.key || memo.1.is_empty() {
+            *memo = (session.key, self.mobility.expected(&session.trail, place));
+        }
+        memo.1.iter().map(|(place, chance)| chance * self.rtt_us(*place, zone)).sum()
+    }
+
+    /// The affinity of a session that lives in `home` to a zone.
+    #[must_use]
+    pub fn affinity(&self, session: &Profile, home: ZoneId, zone: ZoneId) -> Affinity {
+        let belongs = session.belongs(home, zone);
+        let Some(place) = session.place.filter(|place| self.place(*place).is_some()) else {
+            return belongs;
+        };
+        let zones = (0..self.facts.zones.len()).map(|index| ZoneId(index as u8));
+        let nearest_us = zones.map(|zone| self.rtt_us(place, zone)).fold(f64::INFINITY, f64::min);
+        let chances = (0..HORIZONS.len()).map(|horizon| self.nearest_then(session, horizon, zone));
+        Affinity {
+            latency: nearness(self.rtt_us(place, zone), nearest_us),
+            predicted: chances.zip(WEIGHTS).map(|(chance, weight)| chance * weight).sum(),
+            ..belongs
+        }
+    }
+
+    /// The chance that, so far ahead, a zone is the nearest to the session's client of those that
+    /// are not closed; 0 where its place is unknown.
+    #[must_use]
+    pub fn nearest_then(&self, session: &Profile, horizon: usize, zone: ZoneId) -> f64 {
+        let Some(place) = session.place.filter(|place| self.place(*place).is_some()) else {
+            return 0.0;
+        };
+        let ahead = self.mobility.ahead(horizon, &session.trail, place);
+        let there = ahead.iter().filter(|(place, _)| self.nearest(*place) == Some(zone));
+        there.map(|(_, chance)| chance).sum()
+    }
+
+    fn nearest(&self, place: PlaceId) -> Option<ZoneId> {
+        let open = self.facts.zones.iter().enumerate().filter(|(_, z)| z.intake != Intake::Closed);
+        let zones = open.map(|(index, _)| ZoneId(index as u8));
+        zones.min_by(|a, b| self.rtt_us(place, *a).total_cmp(&self.rtt_us(place, *b)))
+    }
+
+    fn place(&self, place: PlaceId) -> Option<&'a Place> {
+        self.facts.places.get(place.index())
+    }
+
+    fn rtt_us(&self, place: PlaceId, zone: ZoneId) -> f64 {
+        let Some(place) = self.place(place) else {
             return 0.0;
         };
         let known = |us: &&u32| **us != u32::MAX;

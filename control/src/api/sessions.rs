@@ -10,7 +10,14 @@ use homing_wire::{Facts, SessionKey, ZoneId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, auth::Caller, body::Body, documents::Options, problem::Problem};
+use super::{
+    Api,
+    affinity::{AffinityBody, affinity},
+    auth::Caller,
+    body::Body,
+    documents::Options,
+    problem::Problem,
+};
 use crate::{
     clock,
     lead::{Command, MoveAsked, WhySession},
@@ -59,6 +66,8 @@ pub struct WhyDetails {
     pub moves_this_hour: u8,
     /// What each zone is worth to it.
     pub zones: Vec<ZoneTermsBody>,
+    /// How much it belongs to each zone.
+    pub affinity: Vec<AffinityBody>,
     /// The best other zone that would take it.
     pub best: Option<String>,
     /// What each request would gain there, microseconds; negative is a loss.
@@ -67,8 +76,8 @@ pub struct WhyDetails {
     pub regret_us: f64,
     /// The regret that would pay for the move.
     pub regret_needed_us: f64,
-    /// What keeps it: `no_gain`, `under_way`, `resting`, `regret`, `residence`, `flaps`, `no_room`,
-    /// or nothing.
+    /// What keeps it: `no_gain`, `under_way`, `resting`, `regret`, `affinity`, `residence`,
+    /// `flaps`, `no_room`, or nothing.
     pub held_back: Option<String>,
 }
 
@@ -230,6 +239,7 @@ fn why_body(key: SessionKey, why: &WhySession) -> WhyBody {
             since: clock::rfc3339(profile.entered_ms),
             moves_this_hour: told.moves_this_hour,
             zones: told.zones.iter().map(zone).collect(),
+            affinity: affinity(&told.zones, name),
             best: told.best.map(name),
             gain_us: told.best.map_or(0.0, |_| told.why.gain_us()),
             regret_us: told.why.regret_us,

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     Api, Problem,
+    affinity::{AffinityBody, affinity},
     auth::Caller,
     sessions::{session_key, zone_name},
 };
@@ -51,6 +52,8 @@ pub struct UserBody {
     /// The zone that has a replica of its state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heir: Option<String>,
+    /// How much it belongs to each zone.
+    pub affinity: Vec<AffinityBody>,
     /// Its moves, the latest last.
     pub moves: Vec<MovedBody>,
 }
@@ -109,6 +112,7 @@ pub async fn get(
         bytes_per_request: f64::from(profile.bytes_per_request),
         last_seen: clock::rfc3339(profile.last_seen_ms),
         moves_this_hour: told.moves_this_hour,
+        affinity: affinity(&told.zones, |zone| zone_name(facts, zone)),
         heir: why.heir.map(|zone| zone_name(facts, zone)),
         moves: rows.iter().skip(rows.len().saturating_sub(MOVES_SHOWN)).map(moved).collect(),
     }))

@@ -1,7 +1,7 @@
 //! The rows of the journal as bytes. What is written in numbers a second (records, profiles) is
 //! packed; what people may want to look at with a tool is JSON.
 
-use homing_plan::Profile;
+use homing_plan::{Profile, affinity::Served, mobility::Trail};
 use homing_session::{
     gate::StartFrom,
     handoff::{Record, record::Pending},
@@ -233,7 +233,7 @@ pub(super) fn heir(bytes: &[u8]) -> Option<HeirRow> {
 }
 
 pub(super) fn profile_bytes(profile: &Profile) -> Vec<u8> {
-    let mut out = Vec::with_capacity(80);
+    let mut out = Vec::with_capacity(160);
     out.extend(profile.service.0.to_be_bytes());
     out.push(profile.zone.0);
     out.push(profile.moves);
@@ -251,6 +251,8 @@ pub(super) fn profile_bytes(profile: &Profile) -> Vec<u8> {
     ] {
         out.extend(number.to_be_bytes());
     }
+    out.extend(profile.trail.to_bytes());
+    out.extend(profile.served.to_bytes());
     out
 }
 
@@ -263,6 +265,11 @@ pub(super) fn profile(bytes: &[u8]) -> Option<Profile> {
     let epoch = Epoch(take.u64()?);
     let place = Some(take.u16()?).filter(|place| *place != u16::MAX).map(PlaceId);
     let (rate, bytes_per_request, regret_us) = (take.f32()?, take.f32()?, take.f32()?);
+    let touched_ms = take.u64()?;
+    let (last_seen_ms, entered_ms) = (take.u64()?, take.u64()?);
+    let (regret_ms, flap_from_ms) = (take.u64()?, take.u64()?);
+    // Rows of an earlier version end here.
+    let (trail, rest) = Trail::from_bytes(take.0);
     Some(Profile {
         key: SessionKey::default(),
         service,
@@ -273,10 +280,12 @@ pub(super) fn profile(bytes: &[u8]) -> Option<Profile> {
         bytes_per_request,
         regret_us,
         moves,
-        touched_ms: take.u64()?,
-        last_seen_ms: take.u64()?,
-        entered_ms: take.u64()?,
-        regret_ms: take.u64()?,
-        flap_from_ms: take.u64()?,
+        touched_ms,
+        last_seen_ms,
+        entered_ms,
+        regret_ms,
+        flap_from_ms,
+        trail,
+        served: Served::from_bytes(rest),
     })
 }

@@ -1,3 +1,7 @@
+use homing_plan::{
+    affinity::Served,
+    mobility::{Trail, Transition},
+};
 use homing_session::{gate::StartFrom, handoff::record::Pending};
 use homing_wire::{Epoch, PlaceId, ServiceId, ZoneId};
 
@@ -19,6 +23,8 @@ fn profile(key: u128) -> Profile {
         regret_ms: 5,
         moves: 1,
         flap_from_ms: 6,
+        trail: Trail::from_bytes(&[7; 200]).0,
+        served: Served::from_bytes(&[1; 20]),
     }
 }
 
@@ -43,6 +49,9 @@ fn a_batch_is_there_whole_after_reopening() {
             (SessionKey(index as u128), record)
         })
         .collect();
+    let mut mobility = Mobility::default();
+    let (from, to) = (PlaceId(1), PlaceId(2));
+    mobility.learn(&Transition { horizon: 0, before: None, from, to });
     {
         let journal = Journal::open(folder.path()).unwrap();
         let mut entries = vec![
@@ -52,6 +61,7 @@ fn a_batch_is_there_whole_after_reopening() {
             Entry::Profile(profile(2)),
             Entry::ProfileGone(SessionKey(2)),
             Entry::Watermark(Incarnation(6), 77, 0),
+            Entry::Mobility(mobility.to_bytes()),
             Entry::Intake("paris".to_owned(), Some(Intake::Draining)),
         ];
         entries.extend(records.iter().map(|(key, record)| Entry::Authority(*key, Some(*record))));
@@ -60,7 +70,10 @@ fn a_batch_is_there_whole_after_reopening() {
     }
     let found = Journal::open(folder.path()).unwrap().recover().unwrap();
     assert_eq!((found.term, found.next_directive), (4, 12));
-    assert_eq!(found.profiles, [profile(1)]);
+    let known: Vec<Profile> =
+        found.profiles.iter().map(|(key, of)| Profile { key: *key, ..of.clone() }).collect();
+    assert_eq!(known, [profile(1)]);
+    assert_eq!(found.mobility, mobility);
     assert_eq!(found.watermarks[&Incarnation(6)], 77);
     assert_eq!(found.intakes["paris"], Intake::Draining);
     assert_eq!(found.authorities, records[..3]);

@@ -99,7 +99,7 @@ impl Lead {
                 *empty = Delta { version: empty.version, created_ms: empty.created_ms, ..delta };
             }),
         };
-        self.profiles.remap(&remap);
+        self.remap(&remap);
         let version = DocumentVersion::new(row, push.document);
         pushed.etag = Some(version.etag.clone());
         let version = Arc::new(version);
@@ -185,7 +185,7 @@ impl Lead {
                     *empty =
                         Delta { version: empty.version, created_ms: empty.created_ms, ..delta };
                 });
-                self.profiles.remap(&remap);
+                self.remap(&remap);
             }
             Ok((_, Change::First(_), _)) => {}
             Err(fault) => tracing::error!(%fault, "the table cannot follow the document"),

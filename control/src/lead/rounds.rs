@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use homing_plan::{Inputs, Plan, Profile, ZoneState, draw, price};
+use homing_plan::{Inputs, Mobility, Plan, Profile, ZoneState, draw, price};
 use homing_wire::{Act, Facts, Intake, MoveReason, PlacementTable, SessionKey};
 
 use super::{Lead, moves::order};
@@ -28,6 +28,7 @@ pub struct PlanJob {
     started_last_minute: u32,
     resting: BTreeSet<SessionKey>,
     last: Option<Arc<PlanMade>>,
+    mobility: Arc<Mobility>,
     seed: u64,
     now_ms: u64,
 }
@@ -43,6 +44,7 @@ impl PlanJob {
             started_last_minute: self.started_last_minute,
             resting: &self.resting,
             last: self.last.as_ref().and_then(|made| made.plan.housing.as_ref()),
+            mobility: &self.mobility,
         };
         homing_plan::plan(&inputs, self.seed, self.now_ms)
     }
@@ -69,6 +71,7 @@ impl Lead {
         let figures = self.figures_of_zones(now_ms);
         *self.shared.zones.write() = Arc::new(figures.clone());
         self.observe(&figures, now_ms);
+        self.learn_mobility();
         self.have_planned(&figures, now_ms);
         self.write_records();
     }
@@ -106,6 +109,7 @@ impl Lead {
             started_last_minute: self.started.len() as u32,
             resting: self.resting(now_ms),
             last: self.shared.plan.read().clone(),
+            mobility: self.mobility.clone(),
             seed: self.seed ^ self.rounds,
             now_ms,
         };

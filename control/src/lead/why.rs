@@ -33,6 +33,7 @@ impl Lead {
             started_last_minute: self.started_last_minute(),
             resting: &resting,
             last: last.as_ref().and_then(|made| made.plan.housing.as_ref()),
+            mobility: &self.mobility,
         };
         let known = self.profiles.get(key).map(|profile| {
             let explanation = explain(&inputs, profile, now_ms);

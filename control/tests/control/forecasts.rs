@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homing_wire::{FromProxy, SessionKey, ZoneId};
+use homing_wire::{FromProxy, PlaceId, SessionKey, ZoneId};
 
 use crate::{
     link::batch,
@@ -115,5 +115,51 @@ async fn a_surge_out_of_a_quiet_past_is_told_with_its_evidence() {
     let next = told["next"].as_u64().unwrap();
     let later = get(control.api, &format!("/v1/anomalies?after={next}&zone=atlantis")).await.json();
     assert!(later["anomalies"].as_array().unwrap().is_empty());
+    control.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_belongs_to_is_told_with_its_terms_and_outlives_control() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start_with(folder.path(), |_| {}).await;
+    push(control.api, None, DOCUMENT).await;
+    let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
+    proxy.update().await;
+    proxy.ack().await;
+    let home = proxy.table.as_ref().unwrap().home(KEY).zone;
+    let mut told = batch(7, 1, home, 20);
+    for activity in &mut told.sessions {
+        activity.place = Some(PlaceId(0));
+    }
+    proxy.say(FromProxy::Records(told)).await;
+    let paths = [format!("/v1/users/{KEY}"), format!("/v1/sessions/{KEY}/why")];
+    let mut control = control;
+    for _ in 0..2 {
+        let api = control.api;
+        eventually("the user to be known", async || get(api, &paths[0]).await.status == 200).await;
+        let user = get(api, &paths[0]).await.json();
+        let why = get(api, &paths[1]).await.json();
+        for zones in [&user["affinity"], &why["details"]["affinity"]] {
+            let zones = zones.as_array().unwrap();
+            assert_eq!(zones.len(), 2);
+            for (index, zone) in zones.iter().enumerate() {
+                let of = |name: &str| zone[name].as_f64().unwrap();
+                let lives = index == home.index();
+                assert_eq!(
+                    (of("data"), of("history")),
+                    if lives { (1.0, 1.0) } else { (0.0, 0.0) }
+                );
+                // The client is in Lyon, which is near to Paris, the first.
+                let near = index == 0;
+                assert_eq!(of("predicted"), if near { 1.0 } else { 0.0 }, "{zone}");
+                assert_eq!(of("latency") > 0.99, near, "{zone}");
+                assert_eq!(of("score") > 99.0, near, "{zone}");
+                assert_eq!(zone["ahead"].as_array().unwrap().len(), 4);
+                assert_eq!(zone["ahead"][3]["minutes"], 30);
+            }
+        }
+        control.shutdown().await;
+        control = start_with(folder.path(), |_| {}).await;
+    }
     control.shutdown().await;
 }

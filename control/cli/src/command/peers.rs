@@ -1,11 +1,13 @@
 //! Whom a command asks: control if its address is given, else the proxy, which decides for itself
 //! when it runs without control.
 
+use comfy_table::Table;
 use http::Method;
 use serde_json::Value;
 
 use crate::args::{KeyArgs, PeerArgs};
 use crate::rest::{Ask, Peer, Rest};
+use crate::sheet::{right, sheet};
 use crate::trouble::Trouble;
 
 /// Both sides, as far as their addresses are known.
@@ -92,6 +94,41 @@ pub(super) fn count(value: &Value, name: &str) -> String {
 /// Microseconds of an answer as milliseconds.
 pub(super) fn ms(value: &Value, name: &str) -> String {
     value[name].as_f64().map_or_else(|| "-".to_owned(), |us| format!("{:.2}", us / 1e3))
+}
+
+/// How much a user belongs to each zone, as a table.
+pub(super) fn belonging(value: &Value) -> Table {
+    let mut table = sheet(&[
+        "belongs to",
+        "score",
+        "affinity",
+        "near",
+        "predicted",
+        "data",
+        "history",
+        "next there",
+    ]);
+    let share = |of: &Value, name: &str| {
+        right(of[name].as_f64().map_or_else(|| "-".to_owned(), |share| format!("{share:.2}")))
+    };
+    for zone in items(value, "affinity") {
+        let soon = |ahead: &Value| {
+            let percent = ahead["chance"].as_f64().unwrap_or_default() * 100.0;
+            format!("{percent:.0} %")
+        };
+        let ahead: Vec<String> = items(zone, "ahead").iter().map(soon).collect();
+        table.add_row(vec![
+            text(zone, "zone").into(),
+            right(zone["score"].as_f64().map_or_else(|| "-".to_owned(), |s| format!("{s:.0}"))),
+            share(zone, "affinity"),
+            share(zone, "latency"),
+            share(zone, "predicted"),
+            share(zone, "data"),
+            share(zone, "history"),
+            right(ahead.join(", ")),
+        ]);
+    }
+    table
 }
 
 /// Prints an answer for programs.

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::peers::{Peers, items, print_json, text};
+use super::peers::{Peers, belonging, items, print_json, text};
 use crate::{
     args::{Output, ProfileArgs},
     rest::Ask,
@@ -44,6 +44,7 @@ pub async fn run(args: &ProfileArgs) -> Result<(), Trouble> {
     if let Some(heir) = told["heir"].as_str() {
         println!("replica    in {heir}");
     }
+    anstream::println!("\n{}\n", belonging(&told));
     let moves = items(&told, "moves");
     if moves.is_empty() {
         println!("moves      none");

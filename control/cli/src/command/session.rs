@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::peers::{Peers, count, items, ms, print_json, text};
+use super::peers::{Peers, belonging, count, items, ms, print_json, text};
 use crate::args::{MoveArgs, Output, SessionsArgs, WhyArgs};
 use crate::rest::{Ask, Rest};
 use crate::sheet::{right, sheet};
@@ -146,6 +146,7 @@ fn planned(why: &Value) -> String {
     if let Some(held) = details["held_back"].as_str() {
         out += &format!("stays      {held}\n");
     }
+    let belongs = belonging(details);
     let mut table = sheet(&["in the plan, ms", "distance", "price", "capacity", "total", ""]);
     for zone in items(details, "zones") {
         let note = match (zone["open"].as_bool(), zone["room"].as_bool()) {
@@ -162,7 +163,7 @@ fn planned(why: &Value) -> String {
             note.into(),
         ]);
     }
-    out + &format!("\n{table}\n")
+    out + &format!("\n{table}\n{belongs}\n")
 }
 
 /// Hands a session over.

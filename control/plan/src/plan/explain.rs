@@ -4,7 +4,10 @@
 use homing_wire::{DirectiveId, Home, Intake, ZoneId};
 
 use super::{Draft, HeldBack, Inputs, Why, directive_of, regret};
-use crate::{profile::Profile, score::Terms};
+use crate::{affinity::Affinity, mobility::HORIZONS, profile::Profile, score::Terms};
+
+/// A zone that is so much worse than the best scores 37 of 100.
+const SCORE_SCALE_US: f64 = 50_000.0;
 
 /// Why a session lives where it does, and what would make it move.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +41,13 @@ pub struct ZoneTerms {
     pub zone: ZoneId,
     /// Its terms.
     pub terms: Terms,
+    /// What the terms come to, 0..=100: 100 is the best zone there is for the session, taking
+    /// sessions or not.
+    pub score: f64,
+    /// How much the session belongs there.
+    pub affinity: Affinity,
+    /// The chance that its client is nearest to the zone after each of [`HORIZONS`].
+    pub nearest_then: [f64; HORIZONS.len()],
     /// Whether it takes sessions.
     pub open: bool,
     /// Whether it has room for one more; true for the zone it lives in.
@@ -58,9 +68,14 @@ pub fn explain(inputs: &Inputs<'_>, session: &Profile, now_ms: u64) -> Explanati
         (None, Some(_)) if !regret::is_worth_speaking_of(&why) => Some(HeldBack::NoGain),
         (None, Some(_)) => regret::hindrance(&draft, session, &why),
     };
-    let zones = (0..inputs.table.facts().zones.len())
+    let mut zones: Vec<ZoneTerms> = (0..inputs.table.facts().zones.len())
         .map(|index| zone_terms(&draft, session, home.zone, ZoneId(index as u8)))
         .collect();
+    let best_us = zones.iter().map(|z| z.terms.total_us()).fold(f64::INFINITY, f64::min);
+    for zone in &mut zones {
+        let worse_us = (zone.terms.total_us() - best_us).max(0.0);
+        zone.score = 100.0 * (-worse_us / SCORE_SCALE_US).exp();
+    }
     Explanation {
         home,
         exceptional: inputs.table.exceptions().contains_key(&session.key),
@@ -80,6 +95,9 @@ fn zone_terms(draft: &Draft<'_>, session: &Profile, home: ZoneId, zone: ZoneId) 
     ZoneTerms {
         zone,
         terms: draft.terms(session, zone, !lives_here),
+        score: 0.0,
+        affinity: draft.scorer.affinity(session, home, zone),
+        nearest_then: std::array::from_fn(|h| draft.scorer.nearest_then(session, h, zone)),
         open: draft.intake(zone) == Intake::Open,
         room: lives_here || draft.room.fits_one_more(zone),
     }

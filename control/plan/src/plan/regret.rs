@@ -107,7 +107,14 @@ pub(super) fn hindrance(draft: &Draft<'_>, session: &Profile, why: &Why) -> Opti
     if draft.now_ms.saturating_sub(session.entered_ms) < limits.residence_ms_min {
         return Some(HeldBack::Residence);
     }
-    (why.regret_us < needed_us(draft, why)).then_some(HeldBack::Regret)
+    if why.regret_us < needed_us(draft, why) {
+        return Some(HeldBack::Regret);
+    }
+    // Whoever belongs where it is does not leave for the price alone; whoever does not, does.
+    let home = draft.home(session);
+    let threshold = f64::from(draft.inputs.table.facts().policy.affinity_threshold) / 1e3;
+    let belongs = || draft.scorer.affinity(session, home, home).score() >= threshold;
+    (reason(&why.from, &why.to) == MoveReason::Cost && belongs()).then_some(HeldBack::Affinity)
 }
 
 /// The regret that pays for the move.

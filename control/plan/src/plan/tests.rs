@@ -5,6 +5,10 @@ use homing_wire::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    affinity::Served,
+    mobility::{BIN_MS, Trail},
+};
 
 fn zone(name: &str, sessions: u64, intake: Intake) -> Zone {
     Zone {
@@ -62,6 +66,8 @@ fn session(index: usize, zone: u8, place: Option<u16>) -> Profile {
         regret_ms: NOW - 1_000,
         moves: 0,
         flap_from_ms: 0,
+        trail: Trail::default(),
+        served: Served::default(),
     }
 }
 
@@ -80,6 +86,7 @@ struct World {
     sessions: Vec<Profile>,
     states: Vec<ZoneState>,
     resting: BTreeSet<SessionKey>,
+    mobility: Mobility,
 }
 
 impl World {
@@ -94,6 +101,7 @@ impl World {
             states: states(zones, homes),
             table: table(facts, homes),
             resting: BTreeSet::new(),
+            mobility: Mobility::default(),
         }
     }
 
@@ -105,6 +113,7 @@ impl World {
             started_last_minute: 0,
             resting: &self.resting,
             last: None,
+            mobility: &self.mobility,
         }
     }
 
@@ -156,6 +165,56 @@ fn a_session_moves_when_its_regret_has_paid_and_not_before() {
     assert_eq!(world.step(1, NOW + 2_000), 1);
     assert_eq!(world.table.home(key(0)).zone, ZoneId(0));
     assert_eq!(world.step(1, NOW + 3_000), 0);
+}
+
+#[test]
+fn who_belongs_where_it_is_does_not_leave_for_the_price_and_who_does_not_leaves() {
+    let cheap_and_dear = || {
+        let mut zones = vec![zone("dear", 100, Intake::Open), zone("cheap", 100, Intake::Open)];
+        zones[0].price.cpu_hour_micros = 90_000_000_000;
+        let mut facts = facts(zones, &[&[10_000, 12_000]]);
+        facts.policy.moves.regret_percent = 0;
+        facts
+    };
+    let mut near = World::new(cheap_and_dear(), &[0], |_| Some(0));
+    near.sessions[0].served.take(ZoneId(0), 100, 0);
+    let told = plan(&near.inputs(), 1, NOW);
+    assert_eq!((told.moves.len(), told.held_back[&HeldBack::Affinity]), (0, 1));
+    let why = explain(&near.inputs(), &near.sessions[0], NOW);
+    assert_eq!(why.held_back, Some(HeldBack::Affinity));
+    assert!(why.zones[0].affinity.score() > 0.9, "{:?}", why.zones[0].affinity);
+    assert!(why.zones[1].score > 99.0 && why.zones[0].score < 50.0, "{:?}", why.zones);
+    // Nobody knows where the client is: what is left is that its data is there.
+    let far = World::new(cheap_and_dear(), &[0], |_| None);
+    let told = plan(&far.inputs(), 1, NOW);
+    assert_eq!((told.moves.len(), told.moves[0].reason), (1, MoveReason::Cost));
+    // A threshold that nobody reaches is the rule of price and performance first.
+    let mut facts = cheap_and_dear();
+    facts.policy.affinity_threshold = 1_000;
+    let told = plan(&World::new(facts, &[0], |_| Some(0)).inputs(), 1, NOW);
+    assert_eq!(told.moves.len(), 1);
+}
+
+#[test]
+fn a_session_moves_to_where_its_user_is_expected_before_it_is_there() {
+    let zones = vec![zone("home", 100, Intake::Open), zone("work", 100, Intake::Open)];
+    // Place 1 lies between: as near to both. Who comes to it from 0 goes on to 2, and stays long.
+    let rtts: [&[u32]; 3] = [&[5_000, 80_000], &[40_000, 40_000], &[80_000, 5_000]];
+    let mut world = World::new(facts(zones, &rtts), &[0], |_| Some(1));
+    let day: Vec<u16> = [0; 12].into_iter().chain([1, 1]).chain([2; 12]).chain([1, 1]).collect();
+    let mut commuter = Trail::default();
+    for (bin, place) in day.repeat(30).into_iter().chain([0, 0, 0, 1]).enumerate() {
+        for seen in commuter.step(PlaceId(place), bin as u64 * BIN_MS) {
+            world.mobility.learn(&seen);
+        }
+    }
+    world.sessions[0].trail = commuter;
+    let told = explain(&world.inputs(), &world.sessions[0], NOW);
+    assert_eq!(told.best, Some(ZoneId(1)));
+    assert!(told.why.gain_us() > 30_000.0, "{:?}", told.why);
+    assert!(told.zones[1].nearest_then[3] > 0.8, "{:?}", told.zones);
+    let moved = (0..10).map(|second| world.step(1, NOW + second * 1_000)).sum::<usize>();
+    assert_eq!((moved, world.table.home(key(0)).zone), (1, ZoneId(1)));
 }
 
 #[test]
