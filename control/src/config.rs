@@ -13,7 +13,9 @@ use homing_wire::document::{
 };
 
 use crate::{
+    alerts::HOOKS_MAX,
     api::auth::{Role, Token},
+    provider::Probe,
     startup::Settings,
 };
 
@@ -86,6 +88,8 @@ fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
     let min_term = top.or("min_term", default.min_term, |r| r.whole(0..=u64::MAX >> 1));
     let seed = top.or("seed", default.seed, |r| r.whole(0..=i64::MAX as u64));
     let scaling = top.or("scaling", Vec::new(), |r| scaling::list(r, folder));
+    let hook = |r: &Reader<'_>| r.map(|map| scaling::webhook(map, folder, &Probe::Connect));
+    let alerts = top.or("alerts", Vec::new(), |r| r.list(HOOKS_MAX, hook));
     let (api, tokens) = api;
     Some(Settings {
         api,
@@ -101,6 +105,7 @@ fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
         min_term,
         seed,
         scaling,
+        alerts,
     })
 }
 

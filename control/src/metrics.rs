@@ -50,6 +50,8 @@ pub struct Metrics {
     pub nacks: Labelled,
     /// Outcomes, by end.
     pub outcomes: Labelled,
+    /// Requests to webhooks about anomalies, by what became of them.
+    pub alerts: Labelled,
     /// API requests, by status class.
     pub requests: Labelled,
 }
@@ -120,6 +122,7 @@ pub fn render(shared: &Shared) -> String {
     let labelled = [
         ("nacks_total", "reason", &metrics.nacks),
         ("outcomes_total", "end", &metrics.outcomes),
+        ("alerts_total", "end", &metrics.alerts),
         ("api_requests_total", "status", &metrics.requests),
     ];
     for (name, label, counters) in labelled {

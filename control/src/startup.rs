@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    alerts,
     api::{self, Pace, auth::Token},
     clock,
     foresight::{self, Observation},
@@ -29,6 +30,7 @@ use crate::{
     lead::{self, Command, Lead, LeadSettings, PlanJob, Push},
     link::{Link, Roll},
     metrics::Metrics,
+    provider::{Webhook, WebhookSettings},
     publish::Published,
     scaling::{self, ScaleSettings},
     serve,
@@ -68,6 +70,8 @@ pub struct Settings {
     pub seed: u64,
     /// What is scaled through providers.
     pub scaling: Vec<ScaleSettings>,
+    /// Who is told of anomalies.
+    pub alerts: Vec<WebhookSettings>,
 }
 
 impl Default for Settings {
@@ -86,6 +90,7 @@ impl Default for Settings {
             min_term: 0,
             seed: 0,
             scaling: Vec::new(),
+            alerts: Vec::new(),
         }
     }
 }
@@ -122,7 +127,7 @@ pub enum StartFault {
     #[error(transparent)]
     Identity(#[from] IdentityFault),
     /// A provider cannot be made ready to be asked.
-    #[error("a provider cannot be asked: {0}")]
+    #[error("a provider or a webhook cannot be asked: {0}")]
     Provider(String),
     /// A thread cannot be started.
     #[error("no thread could be started: {0}")]
@@ -223,7 +228,10 @@ impl Control {
         tasks.spawn("rounds", rounds(handle.clone(), round, tasks.stopping()));
         let (scaled, data_dir) = (&settings.scaling, &settings.data_dir);
         let scales = scaling::start(scaled, data_dir, &shared, &handle, round, &tasks);
-        if let Err(problem) = scales {
+        let hooks: Result<Vec<Webhook>, String> =
+            settings.alerts.iter().cloned().map(Webhook::new).collect();
+        let told = hooks.map(|hooks| alerts::start(hooks, &shared, &tasks));
+        if let Err(problem) = scales.and(told) {
             running.shutdown().await;
             return Err(StartFault::Provider(problem));
         }

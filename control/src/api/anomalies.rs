@@ -1,4 +1,5 @@
-//! What was unusual of late, with the evidence. Nothing is done about it: an operator looks.
+//! What was unusual of late, with the evidence. Nothing is done about it: an operator looks, or
+//! is told by a webhook (`alerts`).
 
 use axum::{
     Json,
@@ -88,7 +89,8 @@ pub async fn list(
     Ok(Json(AnomaliesBody { anomalies, next }))
 }
 
-fn body(anomaly: &Anomaly) -> AnomalyBody {
+/// An anomaly as it is told.
+pub(crate) fn body(anomaly: &Anomaly) -> AnomalyBody {
     let Anomaly { seq, series, at_ms, verdict } = anomaly;
     let evidence = Witness::ALL.into_iter().zip(verdict.surprises);
     AnomalyBody {

@@ -168,7 +168,12 @@ fn process(
     })
 }
 
-fn webhook(map: &mut MapReader<'_>, folder: &Path, ready: &Probe) -> Option<WebhookSettings> {
+/// A webhook with where it is, how it is signed and how long it is waited for.
+pub(super) fn webhook(
+    map: &mut MapReader<'_>,
+    folder: &Path,
+    ready: &Probe,
+) -> Option<WebhookSettings> {
     let plain = map.or("allow_plaintext", false, Reader::boolean);
     let url = map.required("url", "write `url: https://scaler.example/homing`", |r| url(r, plain));
     let from_file = map.optional("secret_file", |r| secret_file(r, folder));

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use homing_wire::UpstreamProtocol;
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -170,19 +170,26 @@ impl Webhook {
         key: &str,
     ) -> Result<T, ProviderFault> {
         let body = serde_json::to_vec(told).map_err(|fault| self.nonsense(fault))?;
-        let body = Bytes::from(body);
+        let answer = self.deliver(body.into(), key).await?;
+        serde_json::from_slice(&answer).map_err(|fault| self.nonsense(fault))
+    }
+
+    /// Posts a body, signed, until it is taken or the retries are used up. Returns the answer.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub async fn deliver(&self, body: Bytes, key: &str) -> Result<Bytes, ProviderFault> {
         let mut attempt = 0;
-        let answer = loop {
+        loop {
             match self.attempt(&body, key).await {
                 Err(fault) if may_pass(&fault) && attempt < self.settings.retries => {
-                    tracing::debug!(%fault, attempt, "a provider is asked again");
+                    tracing::debug!(%fault, attempt, "a webhook is asked again");
                     tokio::time::sleep(backoff(key, attempt, clock::now_ms())).await;
                     attempt += 1;
                 }
-                other => break other?,
+                other => return other,
             }
-        };
-        serde_json::from_slice(&answer).map_err(|fault| self.nonsense(fault))
+        }
     }
 
     async fn attempt(&self, body: &Bytes, key: &str) -> Result<Bytes, ProviderFault> {
@@ -219,7 +226,7 @@ impl Webhook {
                     false => self.unreachable(fault),
                 }
             })?;
-        if status == StatusCode::OK {
+        if status.is_success() {
             return Ok(answer);
         }
         let words = cut_short(&String::from_utf8_lossy(&answer));
@@ -241,7 +248,8 @@ impl Webhook {
 }
 
 /// Whether the same question may be answered later.
-fn may_pass(fault: &ProviderFault) -> bool {
+#[must_use]
+pub fn may_pass(fault: &ProviderFault) -> bool {
     match fault {
         ProviderFault::Unreachable { .. } | ProviderFault::Timeout { .. } => true,
         ProviderFault::Status { status, .. } => {

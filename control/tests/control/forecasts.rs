@@ -6,6 +6,7 @@ use homing_wire::{FromProxy, PlaceId, SessionKey, ZoneId};
 
 use crate::{
     link::batch,
+    providers::{SECRET, elsewhere, hook_settings},
     world::{DOCUMENT, Proxy, eventually, get, hello, push, start_with},
 };
 
@@ -115,6 +116,47 @@ async fn a_surge_out_of_a_quiet_past_is_told_with_its_evidence() {
     let next = told["next"].as_u64().unwrap();
     let later = get(control.api, &format!("/v1/anomalies?after={next}&zone=atlantis")).await.json();
     assert!(later["anomalies"].as_array().unwrap().is_empty());
+    control.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_is_told_of_a_surge_once_it_takes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // It fails at first, and answers what comes after without a body.
+    let answers = vec![(503, "later".to_owned()), (204, String::new())];
+    let (at, elsewhere) = elsewhere().await;
+    elsewhere.lock().unwrap().answers = answers;
+    let control = start_with(folder.path(), |settings| {
+        settings.step_ms = 100;
+        settings.alerts = vec![hook_settings(at, SECRET)];
+    })
+    .await;
+    push(control.api, None, DOCUMENT).await;
+    let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
+    proxy.update().await;
+    proxy.ack().await;
+    let zone = proxy.table.as_ref().unwrap().home(KEY).zone;
+    for seq in 1..=120 {
+        let requests = if seq > 110 { 5_000 } else { 20 + (seq % 3) as u32 };
+        proxy.say(FromProxy::Records(batch(7, seq, zone, requests))).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    eventually("the hook to be told all that the API tells", async || {
+        let told = get(control.api, "/v1/anomalies").await.json();
+        let asked = elsewhere.lock().unwrap().asked.clone();
+        // The first request was not taken, and came again under its key.
+        let [first, second, ..] = asked.as_slice() else { return false };
+        assert_eq!(first, second);
+        let taken = asked.iter().skip(1).flat_map(|(_, told)| {
+            assert_eq!((&told["kind"], &told["missed"]), (&"anomalies".into(), &0.into()));
+            told["anomalies"].as_array().unwrap().clone()
+        });
+        let taken: Vec<serde_json::Value> = taken.collect();
+        !taken.is_empty() && taken == *told["anomalies"].as_array().unwrap()
+    })
+    .await;
+    let metrics = get(control.api, "/metrics").await.body;
+    assert!(metrics.contains("homing_control_alerts_total{end=\"taken\"}"), "{metrics}");
     control.shutdown().await;
 }
 

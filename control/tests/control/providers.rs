@@ -233,15 +233,18 @@ pub(crate) async fn elsewhere() -> (SocketAddr, Shared) {
     (at, shared)
 }
 
-fn hook(at: SocketAddr, secret: &[u8]) -> Webhook {
-    Webhook::new(WebhookSettings {
+pub(crate) fn hook_settings(at: SocketAddr, secret: &[u8]) -> WebhookSettings {
+    WebhookSettings {
         url: format!("http://{at}/hook").parse().expect("a URL"),
         secret: webhook::Secret::new(secret.to_vec()),
         timeout_ms: 300,
         retries: 2,
         ready: Probe::Connect,
-    })
-    .expect("a webhook needs no authorities for http")
+    }
+}
+
+fn hook(at: SocketAddr, secret: &[u8]) -> Webhook {
+    Webhook::new(hook_settings(at, secret)).expect("http needs no authorities")
 }
 
 #[tokio::test(flavor = "multi_thread")]
