@@ -2,9 +2,9 @@
 //! publishes placement tables to proxies over gRPC. What is decided is decided in the pure crates;
 //! here are only sockets, the disk and the clock.
 
+pub mod alerts;
 // A problem document is built once for a refused request; boxing it would cost words, not time.
 #[allow(clippy::result_large_err)]
-pub mod alerts;
 pub mod api;
 pub mod clock;
 pub mod config;
