@@ -11,18 +11,19 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use homing_wire::{PlacementTable, limits::DOCUMENT_BYTES_MAX};
+use homing_wire::{PlacementTable, SessionKey, limits::DOCUMENT_BYTES_MAX};
 use tokio::sync::watch;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{lead, shared::Shared};
+use crate::{lead, scope::Scope, shared::Shared};
 
 pub mod anomalies;
 pub mod auth;
 pub mod body;
 pub mod directives;
 pub mod documents;
+pub mod entry;
 pub mod forecasts;
 pub mod pace;
 pub mod problem;
@@ -56,6 +57,21 @@ impl Api {
         let table = self.shared.published.table();
         table.ok_or_else(|| Problem::not_found("no document was taken yet: PUT /v1/document"))
     }
+
+    /// Which of these sessions a caller may see: those whose service is of its tenants.
+    async fn seen(&self, scope: &Scope, keys: Vec<SessionKey>) -> Result<Vec<bool>, Problem> {
+        if scope.is_operator() || keys.is_empty() {
+            return Ok(vec![true; keys.len()]);
+        }
+        let scope = scope.clone();
+        Ok(self.lead.ask(|reply| lead::Command::Seen(scope, keys, reply)).await?)
+    }
+
+    /// Refuses a session that the caller may not see as one that nobody has heard of.
+    async fn must_see(&self, scope: &Scope, key: SessionKey) -> Result<(), Problem> {
+        let seen = self.seen(scope, vec![key]).await?;
+        if seen == [true] { Ok(()) } else { Err(Problem::unheard_of()) }
+    }
 }
 
 #[derive(OpenApi)]
@@ -66,7 +82,7 @@ impl Api {
 ))]
 struct Description;
 
-fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
+fn described() -> (Router<entry::Held>, utoipa::openapi::OpenApi) {
     let documents = OpenApiRouter::new()
         .routes(routes!(documents::get_document, documents::put_document))
         .routes(routes!(documents::get_policy, documents::put_policy))
@@ -133,7 +149,7 @@ pub fn router(
         // The same without the version, for callers that know only these two.
         .route("/zones/{name}/forecast", axum::routing::get(forecasts::of_zone))
         .route("/users/{user}/resourceForecast", axum::routing::get(forecasts::of_user))
-        .fallback(async || Problem::not_found("there is no such path; /openapi.json lists them"))
+        .fallback(async || entry::no_such_path())
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -144,7 +160,7 @@ pub fn router(
         })
         .layer(middleware::from_fn(as_problem))
         .layer(middleware::from_fn_with_state(api.clone(), admit))
-        .with_state(api)
+        .with_state(entry::Held::new(api))
 }
 
 /// Checks pace and right before anything is read, bounds the time, and counts the answer.
@@ -161,8 +177,9 @@ async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Resp
         let checked = auth::check(&api.tokens, request.method(), request.headers());
         match checked.and_then(|caller| claims_less_than_bound(&request).map(|()| caller)) {
             Err(problem) => problem.into_response(),
-            Ok(caller) => {
+            Ok((caller, scope)) => {
                 request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(scope);
                 let answered = tokio::time::timeout(REQUEST_WAIT, next.run(request)).await;
                 answered.unwrap_or_else(|_| too_slow().into_response())
             }

@@ -17,6 +17,7 @@ pub mod profiles;
 pub mod provider;
 pub mod publish;
 pub mod scaling;
+pub mod scope;
 mod serve;
 pub mod shared;
 pub mod startup;

@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens with a role each. Without any token configured the listener is
+//! Who may do what: bearer tokens with a role each, some of them for some tenants only. Without any token configured the listener is
 //! bound to loopback (the settings see to that) and whoever reaches it may do everything, except a
 //! web page, whose requests carry an origin.
 
@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use subtle::ConstantTimeEq as _;
 
 use super::problem::Problem;
+use crate::scope::Scope;
 
 /// What a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,14 +24,23 @@ pub struct Token {
     pub name: String,
     /// What it allows.
     pub role: Role,
+    /// Of what.
+    pub scope: Scope,
     hash: [u8; 32],
 }
 
 impl Token {
-    /// A token as it was configured.
+    /// A token as it was configured, for everything.
     #[must_use]
     pub fn new(name: String, role: Role, secret: &[u8]) -> Self {
-        Self { name, role, hash: *blake3::hash(secret).as_bytes() }
+        let scope = Scope::operator();
+        Self { name, role, scope, hash: *blake3::hash(secret).as_bytes() }
+    }
+
+    /// The same for what these tenants have.
+    #[must_use]
+    pub fn of_tenants(self, tenants: impl IntoIterator<Item = String>) -> Self {
+        Self { scope: Scope::of(tenants), ..self }
     }
 }
 
@@ -39,6 +49,7 @@ impl std::fmt::Debug for Token {
         f.debug_struct("Token")
             .field("name", &self.name)
             .field("role", &self.role)
+            .field("scope", &self.scope)
             .finish_non_exhaustive()
     }
 }
@@ -47,11 +58,15 @@ impl std::fmt::Debug for Token {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller(pub String);
 
-/// Checks a request's right to be answered.
+/// Checks a request's right to be answered; by whom it is, and of what it may be.
 ///
 /// # Errors
 /// 401 without a known token, 403 if the token does not allow it.
-pub fn check(tokens: &[Token], method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+pub fn check(
+    tokens: &[Token],
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<(Caller, Scope), Problem> {
     let needed = match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => Role::Read,
         _ => Role::Write,
@@ -60,7 +75,7 @@ pub fn check(tokens: &[Token], method: &Method, headers: &HeaderMap) -> Result<C
         if needed == Role::Write && headers.contains_key(header::ORIGIN) {
             return Err(forbidden("requests of web pages need a token to be configured"));
         }
-        return Ok(Caller("loopback".to_owned()));
+        return Ok((Caller("loopback".to_owned()), Scope::operator()));
     }
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let secret = given.and_then(|value| {
@@ -76,7 +91,7 @@ pub fn check(tokens: &[Token], method: &Method, headers: &HeaderMap) -> Result<C
     match known {
         None => Err(unauthorised("the token is not known")),
         Some(token) if token.role < needed => Err(forbidden("the token allows reading only")),
-        Some(token) => Ok(Caller(token.name.clone())),
+        Some(token) => Ok((Caller(token.name.clone()), token.scope.clone())),
     }
 }
 
