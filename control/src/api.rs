@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{lead, scope::Scope, shared::Shared};
+use crate::{audit::Audit, lead, scope::Scope, shared::Shared};
 
 pub mod anomalies;
+pub mod audited;
 pub mod auth;
 pub mod body;
 pub mod directives;
@@ -48,6 +49,7 @@ pub struct Api {
     lead: lead::Handle,
     tokens: Arc<Vec<auth::Token>>,
     pace: Arc<Pace>,
+    audit: Arc<Audit>,
     stopping: watch::Receiver<bool>,
     openapi: Arc<String>,
 }
@@ -103,6 +105,7 @@ fn described() -> (Router<entry::Held>, utoipa::openapi::OpenApi) {
         .routes(routes!(directives::get))
         .routes(routes!(directives::outcomes))
         .routes(routes!(directives::plan))
+        .routes(routes!(audited::list))
         .routes(routes!(status::status))
         .routes(routes!(status::table))
         .routes(routes!(status::services))
@@ -134,6 +137,7 @@ pub fn router(
     lead: lead::Handle,
     tokens: Vec<auth::Token>,
     pace: Pace,
+    audit: Audit,
     stopping: watch::Receiver<bool>,
 ) -> Router {
     let api = Api {
@@ -141,6 +145,7 @@ pub fn router(
         lead,
         tokens: Arc::new(tokens),
         pace: Arc::new(pace),
+        audit: Arc::new(audit),
         stopping,
         openapi: Arc::new(openapi()),
     };
@@ -163,26 +168,22 @@ pub fn router(
         .with_state(entry::Held::new(api))
 }
 
-/// Checks pace and right before anything is read, bounds the time, and counts the answer.
-async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+/// Checks right and pace before anything is read, bounds the time, writes down what was to be
+/// changed, and counts the answer.
+async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     // Probes must answer when everything else is refused, and they tell nothing.
     let is_probe = path == "/livez" || path == "/readyz";
     let response = if is_probe {
         next.run(request).await
-    } else if !api.pace.admit() {
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "pace", "Too many requests", "wait a second")
-            .into_response()
     } else {
         let checked = auth::check(&api.tokens, request.method(), request.headers());
-        match checked.and_then(|caller| claims_less_than_bound(&request).map(|()| caller)) {
+        let token = checked.as_ref().ok().map(|admitted| admitted.token);
+        match checked {
+            // Refusals are paced too: guessing is asking.
+            _ if !api.pace.admit(token) => too_fast().into_response(),
             Err(problem) => problem.into_response(),
-            Ok((caller, scope)) => {
-                request.extensions_mut().insert(caller);
-                request.extensions_mut().insert(scope);
-                let answered = tokio::time::timeout(REQUEST_WAIT, next.run(request)).await;
-                answered.unwrap_or_else(|_| too_slow().into_response())
-            }
+            Ok(admitted) => answer(&api, admitted, request, next).await,
         }
     };
     let class = match response.status().as_u16() / 100 {
@@ -193,6 +194,30 @@ async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Resp
     };
     api.shared.metrics.requests.add(class);
     response
+}
+
+async fn answer(api: &Api, admitted: auth::Admitted, mut request: Request, next: Next) -> Response {
+    let auth::Admitted { caller, scope, allowed, .. } = admitted;
+    let entry = audited::begun(&request, &caller, &scope);
+    let response = if !allowed {
+        auth::reads_only().into_response()
+    } else if let Err(problem) = claims_less_than_bound(&request) {
+        problem.into_response()
+    } else {
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(scope.clone());
+        let answered = tokio::time::timeout(REQUEST_WAIT, next.run(request)).await;
+        answered.unwrap_or_else(|_| too_slow().into_response())
+    };
+    if let Some(entry) = entry.map(|entry| audited::ended(entry, &scope, &response)) {
+        audited::keep(api.audit.clone(), entry).await;
+    }
+    response
+}
+
+fn too_fast() -> Problem {
+    let detail = "wait a second; each token has a pace of its own";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "pace", "Too many requests", detail)
 }
 
 /// Refuses a body by its claimed length, before any of it is waited for.

@@ -5,6 +5,7 @@
 // A problem document is built once for a refused request; boxing it would cost words, not time.
 #[allow(clippy::result_large_err)]
 pub mod api;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod foresight;

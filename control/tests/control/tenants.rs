@@ -344,3 +344,81 @@ async fn a_tenants_token_is_told_nothing_of_another_tenant_on_any_route() {
     assert_eq!(look(at, OPERATOR, &own).await.status, 404);
     control.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_written_down_with_what_became_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start_with(folder.path(), with_tenants).await;
+    let at = control.api;
+    let yaml = ("content-type: application/yaml\r\n", DOCUMENT);
+    by(at, OPERATOR, "PUT", "/v1/document?dryRun=true", yaml).await;
+    by(at, OPERATOR, "PUT", "/v1/document", yaml).await;
+    by(at, ACME, "PUT", "/v1/document", yaml).await;
+    by(at, ACME, "POST", "/v1/zones/paris/drain", ("", "")).await;
+    by(at, READER, "DELETE", &format!("/v1/users/{POSTER}"), ("", "")).await;
+    let odd = ("content-type: application/json\r\nidempotency-key: k1\r\n", "{}");
+    by(at, OPERATOR, "POST", &format!("/v1/sessions/{NOBODY}/move"), odd).await;
+    // Who is not known leaves nothing, and neither does who only looks.
+    by(at, "a secret that nobody has", "DELETE", "/v1/users/1", ("", "")).await;
+    look(at, OPERATOR, "/v1/zones").await;
+
+    let told = look(at, OPERATOR, "/v1/audit?limit=4").await.json();
+    let rest = format!("/v1/audit?limit=4&cursor={}", told["next"]);
+    let rest = look(at, OPERATOR, &rest).await.json();
+    assert!(rest["next"].is_null(), "{rest}");
+    let entries = [&told["entries"], &rest["entries"]].into_iter();
+    let entries: Vec<&Value> = entries.flat_map(|list| list.as_array().unwrap()).collect();
+    let shown = |entry: &&Value| {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        (text("caller"), text("method"), text("path"), text("outcome"), entry["status"].clone())
+    };
+    let due = |caller: &str, method: &str, path: &str, outcome: &str, status: u16| {
+        let text = str::to_owned;
+        (text(caller), text(method), text(path), text(outcome), Value::from(status))
+    };
+    let shown: Vec<_> = entries.iter().map(shown).collect();
+    let moved = format!("/v1/sessions/{NOBODY}/move");
+    let expected = [
+        due("ops", "POST", &moved, "failed", 400),
+        due("globex-eye", "DELETE", "/v1/users/{user}", "refused", 403),
+        due("acme-ci", "POST", "/v1/zones/paris/drain", "refused", 403),
+        due("acme-ci", "PUT", "/v1/document", "refused", 404),
+        due("ops", "PUT", "/v1/document", "accepted", 200),
+        due("ops", "PUT", "/v1/document", "dry_run", 200),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(entries[0]["idempotency_key"], "k1");
+    assert_eq!(entries[2]["tenants"], serde_json::json!(["acme"]));
+    let file = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
+    assert!(
+        !file.contains("secret") && !file.contains("9101") && !file.contains(&POSTER.to_string())
+    );
+    assert_eq!(look(at, ACME, "/v1/audit").await.status, 404);
+    control.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_in_a_tight_loop_is_slowed_down_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start_with(folder.path(), |settings| {
+        with_tenants(settings);
+        settings.requests_per_second = 5;
+    })
+    .await;
+    let at = control.api;
+    for secret in [ACME, "a secret that nobody has"] {
+        let mut refused = None;
+        for _ in 0..100 {
+            let answer = look(at, secret, "/openapi.json").await;
+            if answer.status == 429 {
+                refused = Some(answer);
+                break;
+            }
+        }
+        let refused = refused.expect("it is slowed down");
+        assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
+    }
+    assert_eq!(look(at, GLOBEX, "/openapi.json").await.status, 200);
+    assert_eq!(look(at, OPERATOR, "/openapi.json").await.status, 200);
+    control.shutdown().await;
+}
