@@ -11,19 +11,21 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use homing_wire::{PlacementTable, limits::DOCUMENT_BYTES_MAX};
+use homing_wire::{PlacementTable, SessionKey, limits::DOCUMENT_BYTES_MAX};
 use tokio::sync::watch;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{lead, shared::Shared};
+use crate::{audit::Audit, lead, scope::Scope, shared::Shared};
 
 pub mod affinity;
 pub mod anomalies;
+pub mod audited;
 pub mod auth;
 pub mod body;
 pub mod directives;
 pub mod documents;
+pub mod entry;
 pub mod forecasts;
 pub mod pace;
 pub mod problem;
@@ -48,6 +50,7 @@ pub struct Api {
     lead: lead::Handle,
     tokens: Arc<Vec<auth::Token>>,
     pace: Arc<Pace>,
+    audit: Arc<Audit>,
     stopping: watch::Receiver<bool>,
     openapi: Arc<String>,
 }
@@ -56,6 +59,21 @@ impl Api {
     fn table(&self) -> Result<Arc<PlacementTable>, Problem> {
         let table = self.shared.published.table();
         table.ok_or_else(|| Problem::not_found("no document was taken yet: PUT /v1/document"))
+    }
+
+    /// Which of these sessions a caller may see: those whose service is of its tenants.
+    async fn seen(&self, scope: &Scope, keys: Vec<SessionKey>) -> Result<Vec<bool>, Problem> {
+        if scope.is_operator() || keys.is_empty() {
+            return Ok(vec![true; keys.len()]);
+        }
+        let scope = scope.clone();
+        Ok(self.lead.ask(|reply| lead::Command::Seen(scope, keys, reply)).await?)
+    }
+
+    /// Refuses a session that the caller may not see as one that nobody has heard of.
+    async fn must_see(&self, scope: &Scope, key: SessionKey) -> Result<(), Problem> {
+        let seen = self.seen(scope, vec![key]).await?;
+        if seen == [true] { Ok(()) } else { Err(Problem::unheard_of()) }
     }
 }
 
@@ -67,7 +85,7 @@ impl Api {
 ))]
 struct Description;
 
-fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
+fn described() -> (Router<entry::Held>, utoipa::openapi::OpenApi) {
     let documents = OpenApiRouter::new()
         .routes(routes!(documents::get_document, documents::put_document))
         .routes(routes!(documents::get_policy, documents::put_policy))
@@ -88,6 +106,7 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(directives::get))
         .routes(routes!(directives::outcomes))
         .routes(routes!(directives::plan))
+        .routes(routes!(audited::list))
         .routes(routes!(status::status))
         .routes(routes!(status::table))
         .routes(routes!(status::services))
@@ -119,6 +138,7 @@ pub fn router(
     lead: lead::Handle,
     tokens: Vec<auth::Token>,
     pace: Pace,
+    audit: Audit,
     stopping: watch::Receiver<bool>,
 ) -> Router {
     let api = Api {
@@ -126,6 +146,7 @@ pub fn router(
         lead,
         tokens: Arc::new(tokens),
         pace: Arc::new(pace),
+        audit: Arc::new(audit),
         stopping,
         openapi: Arc::new(openapi()),
     };
@@ -134,7 +155,7 @@ pub fn router(
         // The same without the version, for callers that know only these two.
         .route("/zones/{name}/forecast", axum::routing::get(forecasts::of_zone))
         .route("/users/{user}/resourceForecast", axum::routing::get(forecasts::of_user))
-        .fallback(async || Problem::not_found("there is no such path; /openapi.json lists them"))
+        .fallback(async || entry::no_such_path())
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -145,28 +166,25 @@ pub fn router(
         })
         .layer(middleware::from_fn(as_problem))
         .layer(middleware::from_fn_with_state(api.clone(), admit))
-        .with_state(api)
+        .with_state(entry::Held::new(api))
 }
 
-/// Checks pace and right before anything is read, bounds the time, and counts the answer.
-async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+/// Checks right and pace before anything is read, bounds the time, writes down what was to be
+/// changed, and counts the answer.
+async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     // Probes must answer when everything else is refused, and they tell nothing.
     let is_probe = path == "/livez" || path == "/readyz";
     let response = if is_probe {
         next.run(request).await
-    } else if !api.pace.admit() {
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "pace", "Too many requests", "wait a second")
-            .into_response()
     } else {
         let checked = auth::check(&api.tokens, request.method(), request.headers());
-        match checked.and_then(|caller| claims_less_than_bound(&request).map(|()| caller)) {
+        let token = checked.as_ref().ok().map(|admitted| admitted.token);
+        match checked {
+            // Refusals are paced too: guessing is asking.
+            _ if !api.pace.admit(token) => too_fast().into_response(),
             Err(problem) => problem.into_response(),
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                let answered = tokio::time::timeout(REQUEST_WAIT, next.run(request)).await;
-                answered.unwrap_or_else(|_| too_slow().into_response())
-            }
+            Ok(admitted) => answer(&api, admitted, request, next).await,
         }
     };
     let class = match response.status().as_u16() / 100 {
@@ -177,6 +195,30 @@ async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Resp
     };
     api.shared.metrics.requests.add(class);
     response
+}
+
+async fn answer(api: &Api, admitted: auth::Admitted, mut request: Request, next: Next) -> Response {
+    let auth::Admitted { caller, scope, allowed, .. } = admitted;
+    let entry = audited::begun(&request, &caller, &scope);
+    let response = if !allowed {
+        auth::reads_only().into_response()
+    } else if let Err(problem) = claims_less_than_bound(&request) {
+        problem.into_response()
+    } else {
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(scope.clone());
+        let answered = tokio::time::timeout(REQUEST_WAIT, next.run(request)).await;
+        answered.unwrap_or_else(|_| too_slow().into_response())
+    };
+    if let Some(entry) = entry.map(|entry| audited::ended(entry, &scope, &response)) {
+        audited::keep(api.audit.clone(), entry).await;
+    }
+    response
+}
+
+fn too_fast() -> Problem {
+    let detail = "wait a second; each token has a pace of its own";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "pace", "Too many requests", detail)
 }
 
 /// Refuses a body by its claimed length, before any of it is waited for.

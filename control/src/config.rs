@@ -1,6 +1,7 @@
 //! The settings file of a control process, read with every fault told at once at its place.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -23,6 +24,8 @@ mod scaling;
 
 /// Tokens one file may list.
 const TOKENS_MAX: usize = 256;
+/// Tenants one token may be for.
+const TENANTS_MAX: usize = 256;
 /// A shorter secret can be guessed.
 const SECRET_BYTES_MIN: usize = 16;
 
@@ -111,7 +114,18 @@ fn settings(top: &mut MapReader<'_>, folder: &Path) -> Option<Settings> {
 
 fn api(map: &mut MapReader<'_>, folder: &Path) -> Option<(SocketAddr, Vec<Token>)> {
     let default = Settings::default().api;
-    let tokens = map.or("tokens", Vec::new(), |r| r.list(TOKENS_MAX, |r| token(r, folder)));
+    let mut seen = BTreeMap::new();
+    let tokens = map.or("tokens", Vec::new(), |r| {
+        r.list(TOKENS_MAX, |r| {
+            let token = token(r, folder)?;
+            // Idempotency keys and the audit log go by the name.
+            if let Some(first) = seen.insert(token.name.clone(), r.place()) {
+                r.fault("has the name of another", format!("rename one; see {first}"));
+                return None;
+            }
+            Some(token)
+        })
+    });
     let has_tokens = !tokens.is_empty() || map.find("tokens").is_some();
     let address = map.or("address", default, |r| {
         let address = address(r)?;
@@ -181,6 +195,7 @@ fn token(reader: &Reader<'_>, folder: &Path) -> Option<Token> {
     reader.map(|map| {
         let name = map.required("name", "name it for the audit log: `name: ci`", document::name);
         let role = map.required("role", "write `role: read` or `role: write`", |r| r.word(&ROLES));
+        let tenants = map.given("tenants").map(|r| tenants(&r));
         let from_file = map.optional("file", |r| secret_file(r, folder));
         let from_env = map.optional("env", secret_env);
         let given = [map.find("file"), map.find("env")].into_iter().flatten().count();
@@ -191,8 +206,22 @@ fn token(reader: &Reader<'_>, folder: &Path) -> Option<Token> {
             );
         }
         let secret = from_file.or(from_env)?;
-        Some(Token::new(name?, role?, &secret))
+        let token = Token::new(name?, role?, &secret);
+        // A list with a fault must not become a token for everything.
+        match tenants {
+            None => Some(token),
+            Some(tenants) => Some(token.of_tenants(tenants?)),
+        }
     })
+}
+
+fn tenants(reader: &Reader<'_>) -> Option<Vec<String>> {
+    let tenants = reader.list(TENANTS_MAX, document::name)?;
+    if tenants.is_empty() {
+        reader.fault("names no tenant", "name some, or leave `tenants` out for all");
+        return None;
+    }
+    Some(tenants)
 }
 
 fn secret_file(reader: &Reader<'_>, folder: &Path) -> Option<Vec<u8>> {

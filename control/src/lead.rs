@@ -21,6 +21,7 @@ use crate::{
     foresight::Observation,
     journal::{Entry, HeirRow, HistoryRow, IdempotencyRow, JournalFault, Recovered, Release},
     profiles::Profiles,
+    scope::Scope,
     shared::Shared,
 };
 
@@ -72,6 +73,8 @@ pub enum Command {
     Move(MoveAsked, oneshot::Sender<Result<Moving, MoveFault>>),
     /// Why does a session live where it does?
     Why(SessionKey, oneshot::Sender<Option<Box<WhySession>>>),
+    /// Which of these sessions belong to services within a scope?
+    Seen(Scope, Vec<SessionKey>, oneshot::Sender<Vec<bool>>),
     /// Forget a user, with these places of the history.
     Forget(SessionKey, Vec<(u64, DirectiveId)>, oneshot::Sender<bool>),
     /// A proxy attached.
@@ -349,6 +352,10 @@ impl Lead {
             }
             Command::Why(key, reply) => {
                 let answer = self.why(key, now_ms);
+                self.answer(reply, answer);
+            }
+            Command::Seen(scope, keys, reply) => {
+                let answer = self.seen(&scope, &keys);
                 self.answer(reply, answer);
             }
             Command::Forget(key, history, reply) => {

@@ -6,6 +6,7 @@ pub mod alerts;
 // A problem document is built once for a refused request; boxing it would cost words, not time.
 #[allow(clippy::result_large_err)]
 pub mod api;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod foresight;
@@ -18,6 +19,7 @@ pub mod profiles;
 pub mod provider;
 pub mod publish;
 pub mod scaling;
+pub mod scope;
 mod serve;
 pub mod shared;
 pub mod startup;

@@ -68,7 +68,8 @@ impl Profiles {
         }
         let silent = SessionActivity {
             key,
-            service: homing_wire::ServiceId(0),
+            // Whose it is only its requests tell.
+            service: homing_wire::ServiceId(u16::MAX),
             zone,
             epoch,
             place: None,

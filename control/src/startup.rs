@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     alerts,
     api::{self, Pace, auth::Token},
+    audit::Audit,
     clock,
     foresight::{self, Observation},
     history::{History, HistoryFault},
@@ -56,7 +57,7 @@ pub struct Settings {
     pub document: Option<PathBuf>,
     /// Sessions remembered.
     pub sessions_max: usize,
-    /// API requests a second.
+    /// API requests a second of each token.
     pub requests_per_second: u32,
     /// Milliseconds between two rounds.
     pub round_ms: u64,
@@ -98,7 +99,7 @@ impl Default for Settings {
 /// Why control could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
-    /// The folder of the journal cannot be made.
+    /// The folder of the journal cannot be made, or the audit log in it not be written.
     #[error("{path}: {source}")]
     Folder {
         /// Which.
@@ -180,6 +181,10 @@ impl Control {
             None => None,
         };
         let (shared, recovered) = open(&settings)?;
+        let audit = Audit::open(&settings.data_dir).map_err(|source| {
+            let path = settings.data_dir.join("audit.jsonl").display().to_string();
+            StartFault::Folder { path, source }
+        })?;
         let first = first_document(&settings, &shared)?;
         let api_listener = listen(settings.api)?;
         let link_listener = listen(settings.link)?;
@@ -239,8 +244,8 @@ impl Control {
         let identity = identity.map(Arc::new);
         let served = serve::link(server, link_listener, identity, tasks.clone());
         tasks.spawn("link-listener", served);
-        let pace = Pace::new(settings.requests_per_second);
-        let router = api::router(shared, handle, settings.tokens, pace, tasks.stopping());
+        let pace = Pace::new(settings.requests_per_second, settings.tokens.len());
+        let router = api::router(shared, handle, settings.tokens, pace, audit, tasks.stopping());
         tasks.spawn("api-listener", serve::api(router, api_listener, tasks.clone()));
         tracing::info!(%api, %link, "control leads");
         Ok(running)

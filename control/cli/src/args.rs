@@ -8,10 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod backtest;
+mod control;
 mod forecast;
 mod replay;
 
 pub use backtest::{BacktestArgs, BacktestTask, OwnArgs};
+pub use control::AuditArgs;
 pub use forecast::{By, ForecastArgs};
 pub use replay::{ReplayArgs, TermsArgs};
 
@@ -51,6 +53,8 @@ pub enum Verb {
     Forecast(ForecastArgs),
     /// Show how many endpoints a zone should have from its providers, and why
     Scaling(ScalingArgs),
+    /// Show who asked control to change what, and what became of it
+    Audit(AuditArgs),
     /// Show the configuration in force
     Config {
         /// What to do with it.

@@ -1,6 +1,7 @@
 //! The commands other than the demo, one file each.
 
 pub mod app;
+pub mod audit;
 pub mod backtest;
 pub mod certs;
 pub mod check;

@@ -1,18 +1,15 @@
 //! What was unusual of late, with the evidence. Nothing is done about it: an operator looks, or
 //! is told by a webhook (`alerts`).
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::Query};
 use homing_forecast::anomaly::Witness;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, Problem};
+use super::{Problem, entry::View};
 use crate::{
     clock,
-    foresight::{Anomaly, witness_name},
+    foresight::{Anomaly, Series, witness_name},
 };
 
 /// Which anomalies.
@@ -76,16 +73,23 @@ pub struct EvidenceBody {
 #[utoipa::path(get, path = "/v1/anomalies", tag = "forecasts", params(Since),
     responses((status = 200, body = AnomaliesBody), (status = 400, body = Problem)))]
 pub async fn list(
-    State(api): State<Api>,
+    View(api, scope): View,
     Query(since): Query<Since>,
 ) -> Result<Json<AnomaliesBody>, Problem> {
     let foresight = api.shared.foresight.read().clone();
     let after = since.after.unwrap_or(0);
-    let wanted = |anomaly: &&Anomaly| {
+    let facts = api.table().ok().map(|table| table.facts().clone());
+    let seen = |series: &Series| match &facts {
+        Some(facts) => scope.sees_named(facts, series.service.as_deref()),
+        None => scope.is_operator(),
+    };
+    let seen = foresight.anomalies.iter().filter(|anomaly| seen(&anomaly.series));
+    let seen: Vec<&Anomaly> = seen.collect();
+    let wanted = |anomaly: &&&Anomaly| {
         anomaly.seq > after && since.zone.as_ref().is_none_or(|zone| *zone == anomaly.series.zone)
     };
-    let anomalies = foresight.anomalies.iter().filter(wanted).map(body).collect();
-    let next = foresight.anomalies.back().map_or(after, |last| last.seq.max(after));
+    let anomalies = seen.iter().filter(wanted).map(|anomaly| body(anomaly)).collect();
+    let next = seen.last().map_or(after, |last| last.seq.max(after));
     Ok(Json(AnomaliesBody { anomalies, next }))
 }
 

@@ -1,11 +1,12 @@
-//! Who may do what: bearer tokens with a role each. Without any token configured the listener is
-//! bound to loopback (the settings see to that) and whoever reaches it may do everything, except a
-//! web page, whose requests carry an origin.
+//! Who may do what: bearer tokens with a role each, some of them for some tenants only. Without
+//! any token configured the listener is bound to loopback (the settings see to that) and whoever
+//! reaches it may do everything, except a web page, whose requests carry an origin.
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use subtle::ConstantTimeEq as _;
 
 use super::problem::Problem;
+use crate::scope::Scope;
 
 /// What a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,14 +24,23 @@ pub struct Token {
     pub name: String,
     /// What it allows.
     pub role: Role,
+    /// Of what.
+    pub scope: Scope,
     hash: [u8; 32],
 }
 
 impl Token {
-    /// A token as it was configured.
+    /// A token as it was configured, for everything.
     #[must_use]
     pub fn new(name: String, role: Role, secret: &[u8]) -> Self {
-        Self { name, role, hash: *blake3::hash(secret).as_bytes() }
+        let scope = Scope::operator();
+        Self { name, role, scope, hash: *blake3::hash(secret).as_bytes() }
+    }
+
+    /// The same for what these tenants have.
+    #[must_use]
+    pub fn of_tenants(self, tenants: impl IntoIterator<Item = String>) -> Self {
+        Self { scope: Scope::of(tenants), ..self }
     }
 }
 
@@ -39,6 +49,7 @@ impl std::fmt::Debug for Token {
         f.debug_struct("Token")
             .field("name", &self.name)
             .field("role", &self.role)
+            .field("scope", &self.scope)
             .finish_non_exhaustive()
     }
 }
@@ -47,11 +58,24 @@ impl std::fmt::Debug for Token {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller(pub String);
 
-/// Checks a request's right to be answered.
+/// Who sent a request, and what that entitles to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Who.
+    pub caller: Caller,
+    /// Of what it may be.
+    pub scope: Scope,
+    /// Which token that is, by its place in the settings.
+    pub token: usize,
+    /// Whether the token's role allows the method.
+    pub allowed: bool,
+}
+
+/// Checks whose request it is.
 ///
 /// # Errors
-/// 401 without a known token, 403 if the token does not allow it.
-pub fn check(tokens: &[Token], method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// 401 without a known token; 403 for a change by a web page where there are no tokens.
+pub fn check(tokens: &[Token], method: &Method, headers: &HeaderMap) -> Result<Admitted, Problem> {
     let needed = match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => Role::Read,
         _ => Role::Write,
@@ -60,7 +84,8 @@ pub fn check(tokens: &[Token], method: &Method, headers: &HeaderMap) -> Result<C
         if needed == Role::Write && headers.contains_key(header::ORIGIN) {
             return Err(forbidden("requests of web pages need a token to be configured"));
         }
-        return Ok(Caller("loopback".to_owned()));
+        let (caller, scope) = (Caller("loopback".to_owned()), Scope::operator());
+        return Ok(Admitted { caller, scope, token: 0, allowed: true });
     }
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let secret = given.and_then(|value| {
@@ -72,12 +97,20 @@ pub fn check(tokens: &[Token], method: &Method, headers: &HeaderMap) -> Result<C
     };
     // Hashes are compared, each in constant time, so nothing is learnt from how long it takes.
     let hash = *blake3::hash(secret.as_bytes()).as_bytes();
-    let known = tokens.iter().find(|token| bool::from(token.hash.ct_eq(&hash)));
-    match known {
-        None => Err(unauthorised("the token is not known")),
-        Some(token) if token.role < needed => Err(forbidden("the token allows reading only")),
-        Some(token) => Ok(Caller(token.name.clone())),
-    }
+    let known = tokens.iter().position(|token| bool::from(token.hash.ct_eq(&hash)));
+    let known = known.and_then(|place| tokens.get(place).map(|token| (place, token)));
+    let (place, token) = known.ok_or_else(|| unauthorised("the token is not known"))?;
+    Ok(Admitted {
+        caller: Caller(token.name.clone()),
+        scope: token.scope.clone(),
+        token: place,
+        allowed: token.role >= needed,
+    })
+}
+
+/// The refusal of a change by a token that only looks.
+pub(super) fn reads_only() -> Problem {
+    forbidden("the token allows reading only")
 }
 
 fn unauthorised(detail: &str) -> Problem {

@@ -2,27 +2,32 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, Query},
 };
 use homing_plan::Move;
-use homing_wire::{Directive, DirectiveId, Facts};
+use homing_wire::{Directive, DirectiveId, Facts, SessionKey};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
+    entry::View,
     problem::Problem,
     sessions::{ZoneTermsBody, terms_body, zone_name},
 };
 use crate::{
     clock,
     journal::{EndRow, HistoryRow},
+    scope::Scope,
 };
 
 /// Items on a page at most.
 const PAGE_MAX: usize = 1_000;
 /// Items on a page unless the caller says otherwise.
 const PAGE: usize = 100;
+
+/// Pages of others' outcomes that one request goes past.
+const PAGES_PASSED: usize = 20;
 
 /// Which page.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -35,7 +40,7 @@ pub struct Page {
 }
 
 impl Page {
-    fn limit(&self) -> usize {
+    pub(super) fn limit(&self) -> usize {
         self.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)
     }
 }
@@ -120,8 +125,10 @@ pub struct PlanBody {
     pub seed: u64,
     /// `shadow`: moves are explained only; `on`: they are carried out. Drains always are.
     pub act: String,
-    /// Sessions that were looked at.
-    pub considered: u64,
+    /// Sessions that were looked at. This and all that is of all tenants together is left out for
+    /// those who see some tenants only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub considered: Option<u64>,
     /// How many sessions would be better elsewhere and stay, by what holds them.
     pub held_back: std::collections::BTreeMap<String, u64>,
     /// The shadow price of each zone, microseconds of latency a request.
@@ -173,23 +180,24 @@ pub struct PlannedMove {
 #[utoipa::path(get, path = "/v1/directives", tag = "directives", params(Page),
     responses((status = 200, body = DirectivesBody), (status = 404, body = Problem)))]
 pub async fn list(
-    State(api): State<Api>,
+    View(api, scope): View,
     Query(page): Query<Page>,
 ) -> Result<Json<DirectivesBody>, Problem> {
     let table = api.table()?;
     let after = DirectiveId(page.cursor.map_or(0, |cursor| cursor.saturating_add(1)));
-    let mut rest = table.directives().range(after..);
+    let all: Vec<&Directive> = table.directives().values().collect();
+    let keys = all.iter().map(|directive| directive.key).collect();
+    let seen = api.seen(&scope, keys).await?;
+    let open: Vec<&Directive> =
+        all.into_iter().zip(seen).filter_map(|(one, seen)| seen.then_some(one)).collect();
+    let mut rest = open.iter().filter(|directive| directive.id >= after);
     let directives: Vec<DirectiveBody> = rest
         .by_ref()
         .take(page.limit())
-        .map(|(_, directive)| open_body(table.facts(), directive))
+        .map(|directive| open_body(table.facts(), directive))
         .collect();
     let last = directives.last().map(|directive| directive.id);
-    Ok(Json(DirectivesBody {
-        directives,
-        next: rest.next().and(last),
-        open: table.directives().len(),
-    }))
+    Ok(Json(DirectivesBody { directives, next: rest.next().and(last), open: open.len() }))
 }
 
 /// One directive, open or ended.
@@ -197,31 +205,49 @@ pub async fn list(
     params(("id" = u64, Path, description = "Its number")),
     responses((status = 200, body = DirectiveBody), (status = 404, body = Problem)))]
 pub async fn get(
-    State(api): State<Api>,
+    View(api, scope): View,
     Path(id): Path<u64>,
 ) -> Result<Json<DirectiveBody>, Problem> {
     let id = DirectiveId(id);
     let table = api.table()?;
+    let unknown = || Problem::not_found(format!("no directive {id} is known"));
     if let Some(open) = table.directives().get(&id) {
-        return Ok(Json(open_body(table.facts(), open)));
+        let seen = api.seen(&scope, vec![open.key]).await?;
+        return if seen == [true] {
+            Ok(Json(open_body(table.facts(), open)))
+        } else {
+            Err(unknown())
+        };
     }
-    match api.shared.journal.history_of(id)? {
-        Some((_, row)) => Ok(Json(ended_body(row))),
-        None => Err(Problem::not_found(format!("no directive {id} is known"))),
-    }
+    let row = api.shared.journal.history_of(id)?.map(|(_, row)| row);
+    let seen = row.map(|row| seen_of(&api, &scope, vec![(0, row)]));
+    let seen = match seen {
+        Some(seen) => seen.await?,
+        None => Vec::new(),
+    };
+    let row = seen.into_iter().next().ok_or_else(unknown)?;
+    Ok(Json(ended_body(row)))
 }
 
 /// Ended directives, oldest first.
 #[utoipa::path(get, path = "/v1/outcomes", tag = "directives", params(Page),
     responses((status = 200, body = OutcomesBody)))]
 pub async fn outcomes(
-    State(api): State<Api>,
+    View(api, scope): View,
     Query(page): Query<Page>,
 ) -> Result<Json<OutcomesBody>, Problem> {
-    let after = page.cursor.unwrap_or(0);
-    let found = api.shared.journal.history_after(after, page.limit())?;
-    let next = found.last().map_or(after, |(seq, _)| *seq);
-    let outcomes = found.into_iter().map(|(_, row)| ended_body(row)).collect();
+    let (mut next, mut outcomes) = (page.cursor.unwrap_or(0), Vec::new());
+    // A page of others' is gone past, so that an empty one means that there are no more for now.
+    for _ in 0..PAGES_PASSED {
+        let found = api.shared.journal.history_after(next, page.limit())?;
+        let Some((last, _)) = found.last() else { break };
+        next = *last;
+        let seen = seen_of(&api, &scope, found).await?;
+        outcomes = seen.into_iter().map(ended_body).collect();
+        if !outcomes.is_empty() {
+            break;
+        }
+    }
     Ok(Json(OutcomesBody { outcomes, next }))
 }
 
@@ -229,10 +255,15 @@ pub async fn outcomes(
 #[utoipa::path(get, path = "/v1/plan", tag = "directives",
     responses((status = 200, body = PlanBody),
         (status = 404, description = "No plan was made yet", body = Problem)))]
-pub async fn plan(State(api): State<Api>) -> Result<Json<PlanBody>, Problem> {
+pub async fn plan(View(api, scope): View) -> Result<Json<PlanBody>, Problem> {
     let made = api.shared.plan.read().clone();
     let made = made.ok_or_else(|| Problem::not_found("no plan was made yet"))?;
     let (plan, facts) = (&made.plan, &made.facts);
+    let keys = plan.moves.iter().map(|mv| mv.key).collect();
+    let seen = api.seen(&scope, keys).await?;
+    let moves: Vec<&Move> =
+        plan.moves.iter().zip(seen).filter_map(|(mv, seen)| seen.then_some(mv)).collect();
+    let all = scope.is_operator();
     let held_back = plan.held_back.iter().map(|(held, n)| (held.name().to_owned(), *n));
     let prices = facts.zones.iter().zip(&plan.prices);
     Ok(Json(PlanBody {
@@ -243,17 +274,30 @@ pub async fn plan(State(api): State<Api>) -> Result<Json<PlanBody>, Problem> {
             homing_wire::Act::Shadow => "shadow".to_owned(),
             homing_wire::Act::On => "on".to_owned(),
         },
-        considered: plan.considered,
-        held_back: held_back.collect(),
-        prices: prices.map(|(zone, price)| (zone.name.clone(), *price)).collect(),
-        housing: plan.housing.as_ref().map(|housing| HousingBody {
+        considered: all.then_some(plan.considered),
+        held_back: held_back.filter(|_| all).collect(),
+        prices: prices.filter(|_| all).map(|(zone, price)| (zone.name.clone(), *price)).collect(),
+        housing: plan.housing.as_ref().filter(|_| all).map(|housing| HousingBody {
             wanted: housing.wanted.len(),
             refused: housing.refused,
             gap: housing.gap,
         }),
-        moves_total: plan.moves.len(),
-        moves: plan.moves.iter().take(PAGE_MAX).map(|mv| planned(facts, mv)).collect(),
+        moves_total: moves.len(),
+        moves: moves.into_iter().take(PAGE_MAX).map(|mv| planned(facts, mv)).collect(),
     }))
+}
+
+/// Those of these that the caller may see.
+async fn seen_of(
+    api: &Api,
+    scope: &Scope,
+    rows: Vec<(u64, HistoryRow)>,
+) -> Result<Vec<HistoryRow>, Problem> {
+    // What is no key is nobody's: it parses to one that nobody has heard of.
+    let key = |row: &HistoryRow| row.session.parse().unwrap_or(SessionKey(0));
+    let keys = rows.iter().map(|(_, row)| key(row)).collect();
+    let seen = api.seen(scope, keys).await?;
+    Ok(rows.into_iter().zip(seen).filter_map(|((_, row), seen)| seen.then_some(row)).collect())
 }
 
 fn planned(facts: &Facts, mv: &Move) -> PlannedMove {

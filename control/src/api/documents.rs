@@ -2,7 +2,7 @@
 
 use axum::{
     Extension,
-    extract::{Query, State},
+    extract::Query,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -10,7 +10,7 @@ use homing_wire::document::{self, Document, Faults, tree::Node};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, auth::Caller, problem::Problem};
+use super::{Api, auth::Caller, entry::Operator, problem::Problem};
 use crate::{
     lead::{Command, Push, Pushed},
     shared::DocumentVersion,
@@ -56,7 +56,10 @@ pub struct PushedBody {
             headers(("ETag" = String, description = "To be sent back as If-Match"))),
         (status = 404, description = "No document was taken yet", body = Problem),
     ))]
-pub async fn get_document(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn get_document(
+    Operator(api): Operator,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let version = current(&api)?;
     Ok(rendered(&version, &version.document.to_node(), &headers))
 }
@@ -73,7 +76,7 @@ pub async fn get_document(State(api): State<Api>, headers: HeaderMap) -> Result<
         (status = 428, description = "If-Match is missing", body = Problem),
     ))]
 pub async fn put_document(
-    State(api): State<Api>,
+    Operator(api): Operator,
     Extension(caller): Extension<Caller>,
     Query(options): Query<Options>,
     headers: HeaderMap,
@@ -92,7 +95,7 @@ pub async fn put_document(
             headers(("ETag" = String, description = "The document's entity tag"))),
         (status = 404, description = "No document was taken yet", body = Problem),
     ))]
-pub async fn get_policy(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn get_policy(Operator(api): Operator, headers: HeaderMap) -> Result<Response, Problem> {
     let version = current(&api)?;
     let node = version.document.to_node();
     let policy = node.get("policy").ok_or_else(|| Problem::not_found("there is no policy"))?;
@@ -111,7 +114,7 @@ pub async fn get_policy(State(api): State<Api>, headers: HeaderMap) -> Result<Re
         (status = 428, description = "If-Match is missing", body = Problem),
     ))]
 pub async fn put_policy(
-    State(api): State<Api>,
+    Operator(api): Operator,
     Extension(caller): Extension<Caller>,
     Query(options): Query<Options>,
     headers: HeaderMap,

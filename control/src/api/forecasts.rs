@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, Query},
 };
 use homing_forecast::demand::Outlook;
 use homing_plan::Profile;
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Api, Problem,
+    Problem,
+    entry::View,
     sessions::{session_key, zone_name},
 };
 use crate::{
@@ -124,7 +125,7 @@ pub struct ResourceForecastBody {
     responses((status = 200, body = ForecastBody), (status = 400, body = Problem),
         (status = 404, body = Problem)))]
 pub async fn of_zone(
-    State(api): State<Api>,
+    View(api, scope): View,
     Path(name): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<ForecastBody>, Problem> {
@@ -134,7 +135,7 @@ pub async fn of_zone(
         return Err(Problem::not_found(format!("there is no zone {name:?}")));
     }
     if let Some(service) = &asked.service
-        && !facts.services.iter().any(|known| known.name == *service)
+        && !facts.services.iter().any(|known| known.name == *service && scope.sees(known))
     {
         return Err(Problem::not_found(format!("there is no service {service:?}")));
     }
@@ -142,6 +143,9 @@ pub async fn of_zone(
     if asked.service.is_some() && resource == Resource::Sessions {
         let detail = "sessions are counted for a zone only; leave `service` out";
         return Err(Problem::bad_request(detail));
+    }
+    if !scope.sees_named(facts, asked.service.as_deref()) {
+        return Err(Problem::not_found("name one of your services: `service=`"));
     }
     let series = Series { zone: name, service: asked.service.clone(), resource };
     let foresight = api.shared.foresight.read().clone();
@@ -155,15 +159,18 @@ pub async fn of_zone(
     responses((status = 200, body = ResourceForecastBody), (status = 400, body = Problem),
         (status = 404, body = Problem)))]
 pub async fn of_user(
-    State(api): State<Api>,
+    View(api, scope): View,
     Path(user): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<ResourceForecastBody>, Problem> {
     let key = session_key(&user)?;
-    let unknown = || Problem::not_found("control has heard of no request of this user");
+    let unknown = Problem::unheard_of;
     let why = api.lead.ask(|reply| Command::Why(key, reply)).await?.ok_or_else(unknown)?;
     let (profile, _) = why.known.as_ref().ok_or_else(unknown)?;
     let service = why.facts.services.get(profile.service.index()).ok_or_else(unknown)?;
+    if !scope.sees(service) {
+        return Err(unknown());
+    }
     let zone = zone_name(&why.facts, why.home.zone);
     let foresight = api.shared.foresight.read().clone();
     let now_ms = clock::now_ms();

@@ -81,6 +81,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
     }
 
+    /// Control has heard of no such session, or of none that the caller may see.
+    pub fn unheard_of() -> Self {
+        Self::not_found("control has heard of no request of this user")
+    }
+
     /// The request itself is not sound.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "Bad request", detail)

@@ -1,14 +1,11 @@
 //! How a zone is scaled: what is wanted for which reason, what its providers have, what they
 //! answered of late, and how long they take.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::Path};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, Problem};
+use super::{Problem, entry::View};
 use crate::{
     clock,
     provider::Standing,
@@ -118,14 +115,19 @@ pub struct ScalingNewsBody {
     params(("name" = String, Path, description = "The zone's name")),
     responses((status = 200, body = ScalingBody), (status = 404, body = Problem)))]
 pub async fn of_zone(
-    State(api): State<Api>,
+    View(api, scope): View,
     Path(name): Path<String>,
 ) -> Result<Json<ScalingBody>, Problem> {
+    let facts = api.table().ok().map(|table| table.facts().clone());
     let groups: Vec<ScalingGroupBody> = {
         let scaling = api.shared.scaling.read();
-        scaling.iter().filter(|one| one.zone == name).map(body).collect()
+        let seen = |one: &&Scaling| match &facts {
+            Some(facts) => scope.sees_named(facts, one.service.as_deref()),
+            None => scope.is_operator(),
+        };
+        scaling.iter().filter(|one| one.zone == name).filter(seen).map(body).collect()
     };
-    let is_stated = api.table().is_ok_and(|table| table.facts().zone_named(&name).is_some());
+    let is_stated = facts.is_some_and(|facts| facts.zone_named(&name).is_some());
     if groups.is_empty() && !is_stated {
         return Err(Problem::not_found(format!("there is no zone {name:?}")));
     }

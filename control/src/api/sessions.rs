@@ -2,7 +2,7 @@
 
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State},
+    extract::{Path, Query},
     http::{HeaderMap, StatusCode},
 };
 use homing_plan::Terms;
@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Api,
     affinity::{AffinityBody, affinity},
     auth::Caller,
     body::Body,
     documents::Options,
+    entry::View,
     problem::Problem,
 };
 use crate::{
@@ -132,14 +132,19 @@ pub struct MovingBody {
 #[utoipa::path(get, path = "/v1/sessions/{key}/why", tag = "sessions",
     params(("key" = String, Path, description = "The session key, 32 hexadecimal digits")),
     responses((status = 200, body = WhyBody), (status = 400, body = Problem),
-        (status = 404, description = "No document was taken yet", body = Problem)))]
+        (status = 404, description = "No document was taken yet, or none of the caller's tenants \
+            has the session", body = Problem)))]
 pub async fn why(
-    State(api): State<Api>,
+    View(api, scope): View,
     Path(key): Path<String>,
 ) -> Result<Json<WhyBody>, Problem> {
     let key = session_key(&key)?;
     let answer = api.lead.ask(|reply| Command::Why(key, reply)).await?;
     let answer = answer.ok_or_else(|| Problem::not_found("no document was taken yet"))?;
+    let service = answer.known.as_ref().map(|(profile, _)| profile.service);
+    if !service.map_or(scope.is_operator(), |service| scope.sees_id(&answer.facts, service)) {
+        return Err(Problem::unheard_of());
+    }
     Ok(Json(why_body(key, &answer)))
 }
 
@@ -152,12 +157,14 @@ pub async fn why(
         (status = 202, description = "Issued", body = MovingBody),
         (status = 200, description = "A dry run: it could be", body = MovingBody),
         (status = 400, body = Problem),
+        (status = 404, description = "None of the caller's tenants has the session",
+            body = Problem),
         (status = 409, description = "It lives there, is being moved, or the zone is not open",
             body = Problem),
         (status = 422, description = "No such zone, or the key was used for something else",
             body = Problem)))]
 pub async fn move_session(
-    State(api): State<Api>,
+    View(api, scope): View,
     Extension(caller): Extension<Caller>,
     Path(key): Path<String>,
     Query(options): Query<Options>,
@@ -165,6 +172,7 @@ pub async fn move_session(
     Body(body): Body<MoveBody>,
 ) -> Result<(StatusCode, Json<MovingBody>), Problem> {
     let key = session_key(&key)?;
+    api.must_see(&scope, key).await?;
     let asked = MoveAsked {
         key,
         to: body.zone,

@@ -3,14 +3,16 @@
 
 use axum::{
     Json,
-    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, problem::Problem};
+use super::{
+    entry::{Operator, Probe, View},
+    problem::Problem,
+};
 use crate::{clock, metrics};
 
 /// The table in force.
@@ -89,7 +91,7 @@ pub struct ProxiesBody {
     pub proxies: Vec<ProxyBody>,
 }
 
-/// The installation at a glance.
+/// The installation at a glance. Those of some tenants are not told what is of all together.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusBody {
     /// The version of this build.
@@ -105,21 +107,26 @@ pub struct StatusBody {
     /// Whether plans are carried out: `shadow` or `on`.
     pub act: Option<String>,
     /// Proxies attached.
-    pub proxies: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxies: Option<usize>,
     /// Of those, serving by the newest table.
-    pub proxies_current: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxies_current: Option<usize>,
     /// Known sessions.
-    pub sessions: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u64>,
     /// Directives completed since the start.
-    pub completed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<u64>,
     /// Directives undone since the start.
-    pub undone: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undone: Option<u64>,
 }
 
 /// The installation at a glance.
 #[utoipa::path(get, path = "/v1/status", tag = "status",
     responses((status = 200, body = StatusBody)))]
-pub async fn status(State(api): State<Api>) -> Json<StatusBody> {
+pub async fn status(View(api, scope): View) -> Json<StatusBody> {
     let shared = &api.shared;
     let table = shared.published.table();
     let proxies = shared.roll.list();
@@ -129,32 +136,34 @@ pub async fn status(State(api): State<Api>) -> Json<StatusBody> {
         homing_wire::Act::Shadow => "shadow".to_owned(),
         homing_wire::Act::On => "on".to_owned(),
     });
+    let all = scope.is_operator();
+    let sessions = || shared.zones.read().iter().map(|zone| zone.living).sum();
     Json(StatusBody {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         term: shared.term,
         started: clock::rfc3339(shared.started_ms),
-        table: table.as_ref().map(|table| table_body(table)),
-        document: shared.document.read().as_ref().map(|document| document.etag.clone()),
+        table: table.as_ref().filter(|_| all).map(|table| table_body(table)),
+        document: shared.document.read().as_ref().filter(|_| all).map(|one| one.etag.clone()),
         act,
-        proxies_current: current.count(),
-        proxies: proxies.len(),
-        sessions: shared.zones.read().iter().map(|zone| zone.living).sum(),
-        completed: shared.metrics.outcomes.get("completed"),
-        undone: shared.metrics.outcomes.get("undone"),
+        proxies_current: all.then(|| current.count()),
+        proxies: all.then_some(proxies.len()),
+        sessions: all.then(sessions),
+        completed: all.then(|| shared.metrics.outcomes.get("completed")),
+        undone: all.then(|| shared.metrics.outcomes.get("undone")),
     })
 }
 
 /// The table in force, summed up.
 #[utoipa::path(get, path = "/v1/table", tag = "status",
     responses((status = 200, body = TableBody), (status = 404, body = Problem)))]
-pub async fn table(State(api): State<Api>) -> Result<Json<TableBody>, Problem> {
+pub async fn table(Operator(api): Operator) -> Result<Json<TableBody>, Problem> {
     Ok(Json(table_body(&*api.table()?)))
 }
 
 /// The services.
 #[utoipa::path(get, path = "/v1/services", tag = "status",
     responses((status = 200, body = ServicesBody), (status = 404, body = Problem)))]
-pub async fn services(State(api): State<Api>) -> Result<Json<ServicesBody>, Problem> {
+pub async fn services(View(api, scope): View) -> Result<Json<ServicesBody>, Problem> {
     let table = api.table()?;
     let body = |(index, service): (usize, &homing_wire::Service)| ServiceBody {
         name: service.name.clone(),
@@ -164,14 +173,15 @@ pub async fn services(State(api): State<Api>) -> Result<Json<ServicesBody>, Prob
         path: service.matches.path_prefix.clone(),
         session_idle_ms: service.session.idle_ms,
     };
-    let services = table.facts().services.iter().enumerate().map(body).collect();
+    let services = table.facts().services.iter().enumerate();
+    let services = services.filter(|(_, service)| scope.sees(service)).map(body).collect();
     Ok(Json(ServicesBody { services }))
 }
 
 /// The proxies that are attached.
 #[utoipa::path(get, path = "/v1/proxies", tag = "status",
     responses((status = 200, body = ProxiesBody)))]
-pub async fn proxies(State(api): State<Api>) -> Json<ProxiesBody> {
+pub async fn proxies(Operator(api): Operator) -> Json<ProxiesBody> {
     let newest = api.shared.published.table().map(|table| table.version());
     let body = |proxy: crate::link::Attached| ProxyBody {
         behind: newest
@@ -197,7 +207,7 @@ pub async fn livez() -> &'static str {
 /// Whether it leads: a document was taken and the lead answers.
 #[utoipa::path(get, path = "/readyz", tag = "machines",
     responses((status = 200), (status = 503, body = Problem)))]
-pub async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
+pub async fn readyz(Probe(api): Probe) -> Result<&'static str, Problem> {
     let unready = |detail: &str| {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Problem::new(status, "not-ready", "Not ready", detail)
@@ -214,7 +224,7 @@ pub async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
 /// Counters and gauges, in the Prometheus text format.
 #[utoipa::path(get, path = "/metrics", tag = "machines",
     responses((status = 200, content((String = "text/plain")))))]
-pub async fn metrics(State(api): State<Api>) -> Response {
+pub async fn metrics(Operator(api): Operator) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics::render(&api.shared)).into_response()
 }
@@ -222,7 +232,7 @@ pub async fn metrics(State(api): State<Api>) -> Response {
 /// This description.
 #[utoipa::path(get, path = "/openapi.json", tag = "machines",
     responses((status = 200, content((Object = "application/json")))))]
-pub async fn openapi(State(api): State<Api>, _: HeaderMap) -> Response {
+pub async fn openapi(View(api, _): View, _: HeaderMap) -> Response {
     let kind = "application/json";
     ([(header::CONTENT_TYPE, kind)], api.openapi.as_ref().clone()).into_response()
 }

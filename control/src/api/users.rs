@@ -1,10 +1,6 @@
 //! Users, as control knows them: what it has learnt of one, and forgetting it.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Extension, Json, extract::Path, http::StatusCode};
 use homing_wire::{DirectiveId, SessionKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,6 +9,7 @@ use super::{
     Api, Problem,
     affinity::{AffinityBody, affinity},
     auth::Caller,
+    entry::View,
     sessions::{session_key, zone_name},
 };
 use crate::{
@@ -81,13 +78,16 @@ pub struct MovedBody {
     responses((status = 200, body = UserBody), (status = 400, body = Problem),
         (status = 404, body = Problem)))]
 pub async fn get(
-    State(api): State<Api>,
+    View(api, scope): View,
     Path(user): Path<String>,
 ) -> Result<Json<UserBody>, Problem> {
     let key = session_key(&user)?;
-    let unknown = || Problem::not_found("control has heard of no request of this user");
+    let unknown = Problem::unheard_of;
     let why = api.lead.ask(|reply| Command::Why(key, reply)).await?.ok_or_else(unknown)?;
     let (profile, told) = why.known.as_ref().ok_or_else(unknown)?;
+    if !scope.sees_id(&why.facts, profile.service) {
+        return Err(unknown());
+    }
     let rows = history(&api, key).await?;
     let moved = |(_, row): &(u64, HistoryRow)| MovedBody {
         directive: row.directive,
@@ -127,11 +127,12 @@ pub async fn get(
         (status = 400, body = Problem),
         (status = 404, description = "Nothing was known of it", body = Problem)))]
 pub async fn delete(
-    State(api): State<Api>,
+    View(api, scope): View,
     Extension(caller): Extension<Caller>,
     Path(user): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let key = session_key(&user)?;
+    api.must_see(&scope, key).await?;
     let rows = history(&api, key).await?;
     let gone = rows.iter().map(|(seq, row)| (*seq, DirectiveId(row.directive))).collect();
     let known = api.lead.ask(|reply| Command::Forget(key, gone, reply)).await?;

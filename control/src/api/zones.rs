@@ -3,15 +3,22 @@
 
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State},
+    extract::{Path, Query},
     http::StatusCode,
 };
 use homing_wire::{Facts, Intake, PlacementTable, Zone, ZoneId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, auth::Caller, body::Body, documents::Options, problem::Problem};
-use crate::{lead::Command, shared::ZoneFigures};
+use super::{
+    Api,
+    auth::Caller,
+    body::Body,
+    documents::Options,
+    entry::{Operator, Steward, View},
+    problem::Problem,
+};
+use crate::{lead::Command, scope::Scope, shared::ZoneFigures};
 
 /// Whether a zone takes sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -81,11 +88,32 @@ pub struct ZoneBody {
     pub p99_us: u32,
 }
 
+/// What everybody may know of a zone.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ZoneOutline {
+    /// Its name.
+    pub name: String,
+    /// Its number in the table.
+    pub id: u8,
+    /// Whether it takes sessions.
+    pub intake: IntakeWord,
+}
+
+/// A zone as the caller may see it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ZoneSeen {
+    /// By an operator.
+    Whole(Box<ZoneBody>),
+    /// By a tenant: what is counted there is of all tenants together.
+    Outline(ZoneOutline),
+}
+
 /// All zones.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ZonesBody {
     /// The zones, by their number.
-    pub zones: Vec<ZoneBody>,
+    pub zones: Vec<ZoneSeen>,
 }
 
 /// What may be changed of a zone at run time.
@@ -116,23 +144,24 @@ pub struct DrainBody {
 /// All zones.
 #[utoipa::path(get, path = "/v1/zones", tag = "zones", responses(
     (status = 200, body = ZonesBody), (status = 404, body = Problem)))]
-pub async fn list(State(api): State<Api>) -> Result<Json<ZonesBody>, Problem> {
+pub async fn list(View(api, scope): View) -> Result<Json<ZonesBody>, Problem> {
     let table = api.table()?;
-    let zones = (0..table.facts().zones.len()).map(|index| body(&api, &table, index)).collect();
+    let zones = 0..table.facts().zones.len();
+    let zones = zones.map(|index| seen(&api, &scope, &table, index)).collect();
     Ok(Json(ZonesBody { zones }))
 }
 
 /// One zone.
 #[utoipa::path(get, path = "/v1/zones/{name}", tag = "zones",
     params(("name" = String, Path, description = "The zone's name")),
-    responses((status = 200, body = ZoneBody), (status = 404, body = Problem)))]
+    responses((status = 200, body = ZoneSeen), (status = 404, body = Problem)))]
 pub async fn get(
-    State(api): State<Api>,
+    View(api, scope): View,
     Path(name): Path<String>,
-) -> Result<Json<ZoneBody>, Problem> {
+) -> Result<Json<ZoneSeen>, Problem> {
     let table = api.table()?;
     let id = find(table.facts(), &name)?;
-    Ok(Json(body(&api, &table, id.index())))
+    Ok(Json(seen(&api, &scope, &table, id.index())))
 }
 
 /// Changes whether a zone takes sessions.
@@ -140,7 +169,7 @@ pub async fn get(
     params(("name" = String, Path, description = "The zone's name"), Options),
     responses((status = 200, body = ZoneBody), (status = 404, body = Problem)))]
 pub async fn patch(
-    State(api): State<Api>,
+    Steward(api): Steward,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     Query(options): Query<Options>,
@@ -161,7 +190,7 @@ pub async fn patch(
     params(("name" = String, Path, description = "The zone's name"), Options),
     responses((status = 202, body = DrainBody), (status = 404, body = Problem)))]
 pub async fn drain(
-    State(api): State<Api>,
+    Steward(api): Steward,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     Query(options): Query<Options>,
@@ -175,7 +204,7 @@ pub async fn drain(
     params(("name" = String, Path, description = "The zone's name")),
     responses((status = 200, body = DrainBody), (status = 404, body = Problem)))]
 pub async fn drain_progress(
-    State(api): State<Api>,
+    Operator(api): Operator,
     Path(name): Path<String>,
 ) -> Result<Json<DrainBody>, Problem> {
     Ok(Json(drain_body(&api, &name)?))
@@ -186,7 +215,7 @@ pub async fn drain_progress(
     params(("name" = String, Path, description = "The zone's name"), Options),
     responses((status = 200, body = DrainBody), (status = 404, body = Problem)))]
 pub async fn open(
-    State(api): State<Api>,
+    Steward(api): Steward,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     Query(options): Query<Options>,
@@ -249,6 +278,15 @@ fn drain_body(api: &Api, name: &str) -> Result<DrainBody, Problem> {
 
 fn figures(api: &Api, zone: ZoneId) -> ZoneFigures {
     api.shared.zones.read().get(zone.index()).copied().unwrap_or_default()
+}
+
+fn seen(api: &Api, scope: &Scope, table: &PlacementTable, index: usize) -> ZoneSeen {
+    let whole = body(api, table, index);
+    if scope.is_operator() {
+        return ZoneSeen::Whole(Box::new(whole));
+    }
+    let ZoneBody { name, id, intake, .. } = whole;
+    ZoneSeen::Outline(ZoneOutline { name, id, intake })
 }
 
 fn body(api: &Api, table: &PlacementTable, index: usize) -> ZoneBody {

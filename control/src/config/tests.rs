@@ -40,3 +40,25 @@ fn a_secret_comes_from_a_file_and_is_long_enough() {
         assert!(faults.list().iter().any(|f| f.path.ends_with("file")), "{faults}");
     }
 }
+
+#[test]
+fn a_token_may_be_for_some_tenants_and_never_for_all_by_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "0123456789abcdef\n").unwrap();
+    let read = |more: &str| {
+        let text = format!(
+            "data_dir: d\napi:\n  tokens:\n    - {{ name: ci, role: read, file: secret{more} }}\n"
+        );
+        parse(&text, folder.path())
+    };
+    assert!(read("").unwrap().tokens[0].scope.is_operator());
+    let of = read(", tenants: [acme, globex]").unwrap().tokens.remove(0).scope;
+    assert_eq!(of.tenants().collect::<Vec<_>>(), ["acme", "globex"]);
+    for wrong in [", tenants: []", ", tenants: acme", ", tenants: [\"\"]", ", tenants: "] {
+        let faults = read(wrong).expect_err(wrong);
+        let places: Vec<&str> = faults.list().iter().map(|fault| fault.path.as_str()).collect();
+        assert!(places[0].starts_with("api.tokens[0].tenants"), "{wrong}: {places:?}");
+    }
+    let twice = read(" }\n    - { name: ci, role: write, file: secret").unwrap_err();
+    assert_eq!(twice.list()[0].path, "api.tokens[1]");
+}

@@ -6,6 +6,7 @@ use homing_plan::{Explanation, Inputs, Profile, explain};
 use homing_wire::{Facts, Home, SessionKey, ZoneId};
 
 use super::Lead;
+use crate::scope::Scope;
 
 /// The answer.
 #[derive(Clone, Debug)]
@@ -22,6 +23,18 @@ pub struct WhySession {
 }
 
 impl Lead {
+    /// Which of these sessions belong to services within a scope. Of one that nobody has heard of
+    /// it is not known whose it is.
+    pub(super) fn seen(&self, scope: &Scope, keys: &[SessionKey]) -> Vec<bool> {
+        let facts = self.table.as_ref().map(|table| table.facts());
+        let seen = |key: &SessionKey| {
+            let profile = self.profiles.get(*key);
+            let seen = facts.zip(profile).map(|(facts, of)| scope.sees_id(facts, of.service));
+            seen.unwrap_or(false)
+        };
+        keys.iter().map(seen).collect()
+    }
+
     pub(super) fn why(&self, key: SessionKey, now_ms: u64) -> Option<Box<WhySession>> {
         let table = self.table.as_ref()?;
         let (states, resting) = (self.states(), self.resting(now_ms));

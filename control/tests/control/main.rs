@@ -10,4 +10,5 @@ mod providers;
 mod repairs;
 mod restart;
 mod scaling;
+mod tenants;
 mod world;

@@ -45,9 +45,14 @@ impl<'a> MapReader<'a> {
 
     /// A key's value, if the key is given and not null.
     pub fn find(&mut self, key: &'static str) -> Option<Reader<'a>> {
+        self.given(key).filter(|value| !value.is_null())
+    }
+
+    /// A key's value, null too: for a key that restricts, where null must not mean "without".
+    pub fn given(&mut self, key: &'static str) -> Option<Reader<'a>> {
         self.asked.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some(self.reader.entry(entry).value).filter(|value| !value.is_null())
+        Some(self.reader.entry(entry).value)
     }
 
     /// A key's value read by `read`; `None` if it is not given, or told as a fault.
