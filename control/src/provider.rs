@@ -10,10 +10,12 @@ use std::{
 use async_trait::async_trait;
 use homing_wire::{Endpoint, UpstreamProtocol, document};
 
+pub mod kubernetes;
 pub mod probe;
 pub mod process;
 pub mod webhook;
 
+pub use kubernetes::{Kubernetes, KubernetesSettings};
 pub use probe::Probe;
 pub use process::{ProcessSettings, Processes};
 pub use webhook::{Webhook, WebhookSettings};

@@ -16,7 +16,8 @@ use crate::{
     foresight::Resource,
     lead::{self, Command},
     provider::{
-        ProcessSettings, Processes, Provider, Standing, Webhook, WebhookSettings, process::orphans,
+        Kubernetes, KubernetesSettings, ProcessSettings, Processes, Provider, Standing, Webhook,
+        WebhookSettings, process::orphans,
     },
     shared::Shared,
     tasks::{Tasks, stopped},
@@ -71,6 +72,8 @@ pub struct ScaleSettings {
 pub enum ProviderSettings {
     /// Processes of this machine.
     Process(ProcessSettings),
+    /// A workload of a cluster.
+    Kubernetes(KubernetesSettings),
     /// Somebody else, over HTTP.
     Webhook(WebhookSettings),
 }
@@ -81,6 +84,7 @@ impl ProviderSettings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Process(_) => "process",
+            Self::Kubernetes(_) => "kubernetes",
             Self::Webhook(_) => "webhook",
         }
     }
@@ -88,6 +92,7 @@ impl ProviderSettings {
     fn open(&self, record: PathBuf) -> Result<Arc<dyn Provider>, String> {
         Ok(match self {
             Self::Process(settings) => Arc::new(Processes::new(settings.clone(), Some(record))),
+            Self::Kubernetes(settings) => Arc::new(Kubernetes::new(settings.clone())?),
             Self::Webhook(settings) => Arc::new(Webhook::new(settings.clone())?),
         })
     }

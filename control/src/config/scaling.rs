@@ -13,6 +13,8 @@ use homing_wire::{
 };
 
 use super::{secret_env, secret_file};
+
+mod kubernetes;
 use crate::{
     foresight::Resource,
     provider::{
@@ -89,12 +91,16 @@ fn scaled(map: &mut MapReader<'_>, folder: &Path) -> Option<ScaleSettings> {
     let process = map
         .optional("process", |r| r.map(|map| process(map, max.unwrap_or(0), (&ready, give_up_ms))));
     let webhook = map.optional("webhook", |r| r.map(|map| webhook(map, folder, &ready)));
-    let given = [map.find("process"), map.find("webhook")].into_iter().flatten().count();
+    let kubernetes =
+        map.optional("kubernetes", |r| r.map(|map| kubernetes::settings(map, folder, &ready)));
+    let kinds = ["process", "kubernetes", "webhook"];
+    let given = kinds.iter().filter(|kind| map.find(kind).is_some()).count();
     if given != 1 {
-        map.itself().fault("must name one provider", "give either `process` or `webhook`");
+        map.itself().fault("must name one provider", "give `process`, `kubernetes` or `webhook`");
     }
     let process = process.map(ProviderSettings::Process);
-    let provider = process.or(webhook.map(ProviderSettings::Webhook));
+    let kubernetes = kubernetes.map(ProviderSettings::Kubernetes);
+    let provider = process.or(kubernetes).or(webhook.map(ProviderSettings::Webhook));
     Some(ScaleSettings {
         zone: zone?,
         service,
@@ -262,6 +268,28 @@ mod tests {
         ] {
             let places = read(&odd).expect_err(&odd);
             assert!(places.iter().any(|found| found.starts_with(place)), "{odd}: {places:?}");
+        }
+        let cluster = |more: &str| {
+            let of = "name: app, service: app";
+            format!(
+                "  - zone: paris\n    capacity: 1\n    max: 1\n    kubernetes: {{ {of}{more} }}\n"
+            )
+        };
+        for sound in ["", ", port: http", ", port: 8080, lease: a.b", ", kind: statefulset"] {
+            assert!(read(&cluster(sound)).is_ok(), "{sound}: {:?}", read(&cluster(sound)));
+        }
+        for (odd, place) in [
+            (", port: 0", "port"),
+            (", port: Http", "port"),
+            (", api: \"https://a.example/x\"", "api"),
+            (", api: \"http://a.example\"", "api"),
+            (", client_cert: Cargo.toml", ""),
+            (", lease: -a", "lease"),
+            (", kind: pod", "kind"),
+        ] {
+            let places = read(&cluster(odd)).expect_err(odd);
+            let due = format!("scaling[0].kubernetes.{place}");
+            assert_eq!(places, [due.trim_end_matches('.')], "{odd}");
         }
         let hook = |url: &str| {
             format!(

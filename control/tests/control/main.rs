@@ -4,6 +4,7 @@
 mod api;
 mod forecasts;
 mod heirs;
+mod kubernetes;
 mod link;
 mod process;
 mod providers;
