@@ -7,6 +7,7 @@ mod heirs;
 mod link;
 mod process;
 mod providers;
+mod regions;
 mod repairs;
 mod restart;
 mod scaling;
