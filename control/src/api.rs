@@ -34,6 +34,7 @@ pub mod scaling;
 pub mod sessions;
 pub mod status;
 pub mod users;
+pub mod zone_plan;
 pub mod zones;
 
 pub use pace::Pace;
@@ -101,6 +102,7 @@ fn described() -> (Router<entry::Held>, utoipa::openapi::OpenApi) {
         .routes(routes!(regions::events))
         .routes(routes!(regions::forget_event))
         .routes(routes!(forecasts::of_zone))
+        .routes(routes!(zone_plan::of_zone))
         .routes(routes!(forecasts::of_user))
         .routes(routes!(anomalies::list))
         .routes(routes!(users::get, users::delete))
@@ -158,6 +160,7 @@ pub fn router(
     router
         // The same without the version, for callers that know only these.
         .route("/regions/{region}/predictiveScale", axum::routing::post(regions::predictive_scale))
+        .route("/zones/{name}/plan", axum::routing::get(zone_plan::of_zone))
         .route("/zones/{name}/forecast", axum::routing::get(forecasts::of_zone))
         .route("/users/{user}/resourceForecast", axum::routing::get(forecasts::of_user))
         .fallback(async || entry::no_such_path())

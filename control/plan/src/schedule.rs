@@ -46,6 +46,22 @@ pub fn surged(moment: Moment, surges: &[Surge]) -> Moment {
     Moment { load, ..moment }
 }
 
+/// The moment of the highest demand by its upper quantile, the first of such; `None` of nothing.
+#[must_use]
+pub fn peak(moments: &[Moment]) -> Option<Moment> {
+    let higher = |best: Moment, one: Moment| {
+        if one.load.upper() > best.load.upper() { one } else { best }
+    };
+    moments.iter().copied().reduce(higher)
+}
+
+/// By how much a demand exceeds a capacity; 0 if it fits, or if either is no number.
+#[must_use]
+pub fn gap(demand: f64, capacity: f64) -> f64 {
+    let gap = demand - capacity;
+    if gap.is_finite() { gap.max(0.0) } else { 0.0 }
+}
+
 /// One change of the number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -171,6 +187,15 @@ mod tests {
         assert_eq!(factor(&[surge(0, 1_060_001, 3.0), surge(1_119_999, u64::MAX, 2.0)]), 3.0);
         assert_eq!(factor(&[surge(0, u64::MAX, 0.1), surge(0, u64::MAX, f64::NAN)]), 1.0);
         assert_eq!(factor(&[surge(0, u64::MAX, 1e9)]), MULTIPLIER_MAX);
+    }
+
+    #[test]
+    fn the_first_of_the_highest_moments_is_the_peak_and_only_excess_is_a_gap() {
+        let ahead = moments(&[5.0, 9.0, 9.0, 1.0]);
+        assert_eq!(peak(&ahead), Some(ahead[1]));
+        assert_eq!(peak(&[]), None);
+        assert_eq!((gap(9.0, 4.0), gap(4.0, 9.0), gap(f64::NAN, 1.0)), (5.0, 0.0, 0.0));
+        assert_eq!(gap(f64::INFINITY, 1.0), 0.0);
     }
 
     #[test]

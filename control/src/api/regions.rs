@@ -542,7 +542,7 @@ fn event_body(event: &ExpectedEvent) -> EventBody {
     }
 }
 
-fn horizon(text: &str) -> Result<u64, Problem> {
+pub(super) fn horizon(text: &str) -> Result<u64, Problem> {
     let parsed = units::TIME.parse(text).map(Duration::from_micros);
     let horizon = parsed.ok().filter(|time| !time.is_zero() && *time <= HORIZON_MAX);
     let horizon = horizon.ok_or_else(|| {

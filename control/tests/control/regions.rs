@@ -88,6 +88,27 @@ async fn in_shadow_a_region_is_told_what_an_event_would_need_and_nothing_is_kept
     assert!(step["readyBy"].as_str() > step["at"].as_str(), "{step}");
     let first = &group["forecast"][0];
     assert!(first["q50"].as_f64() <= first["q90"].as_f64(), "{first}");
+    // The zone's plan has the same steps, and what each service needs.
+    let plan = get(at, "/zones/paris/plan?horizon=5s").await;
+    assert_eq!(plan.status, 200, "{plan:?}");
+    let plan = plan.json();
+    let demand = plan["demand"].as_array().unwrap();
+    let of = |service: Option<&str>, resource: &str| {
+        let is = |one: &&Value| one["service"].as_str() == service && one["resource"] == resource;
+        demand.iter().find(is).cloned().unwrap_or_default()
+    };
+    let all = of(None, "requests");
+    // One endpoint of the document at 100.
+    assert_eq!((&all["outcome"], &all["capacity"]), (&json!("foreseen"), &json!(100.0)), "{plan}");
+    let upper = all["peak"]["q975"].as_f64().unwrap();
+    let gap = all["gap"].as_f64().unwrap();
+    assert!((gap - (upper - 100.0).max(0.0)).abs() < 1e-6, "{all}");
+    assert_eq!(of(None, "sessions")["capacity"], json!(100.0));
+    assert_eq!(of(Some("notebook"), "bandwidth")["outcome"], "foreseen", "{plan}");
+    let steps = plan["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["kind"] == "scale" && step["carriedOut"] == false));
+    assert_eq!(get(at, "/v1/zones/atlantis/plan").await.status, 404);
+    assert_eq!(get(at, "/v1/zones/paris/plan?horizon=never").await.status, 422);
     // Asked to act, it says why it does not.
     let act = json!({ "horizon": "5s", "dryRun": false, "expectedEvent": event(10.0) });
     let told = predict(at, "one", &act).await.json();
@@ -98,9 +119,9 @@ async fn in_shadow_a_region_is_told_what_an_event_would_need_and_nothing_is_kept
     let short = "/regions/paris/predictiveScale";
     let json = "content-type: application/json\r\n";
     assert_eq!(ask(at, "POST", short, json, &plain.to_string()).await.status, 200);
+    control.shutdown().await;
     let asked = &shared.lock().unwrap().asked;
     assert!(asked.iter().all(|(_, told)| told["action"] != "scale"), "{asked:?}");
-    control.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,3 +52,17 @@ pub struct PredictArgs {
     #[command(flatten)]
     pub ask: AskArgs,
 }
+
+/// `homing plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which zone
+    #[arg(value_name = "ZONE")]
+    pub zone: String,
+    /// How far to look, at most 48 hours
+    #[arg(long, value_name = "TIME", default_value = "30m")]
+    pub horizon: String,
+    /// Whom to ask and how to write.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
