@@ -9,13 +9,8 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use homing_plan::{
-    scale::{Ask, Load, scale},
-    schedule::{self, MULTIPLIER_MAX, Moment, Surge},
-};
+use homing_plan::schedule::MULTIPLIER_MAX;
 use homing_wire::{Act, Facts, document::units};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{
     Api,
@@ -28,14 +23,18 @@ use super::{
 };
 use crate::{
     clock,
-    foresight::{Foreseen, Series},
     scaling::{
-        Basis, ScaleSettings, Scaling,
+        ScaleSettings,
         expected::{Answered, ExpectFault, ExpectedEvent, surge},
-        foretold::{fresh, moments},
     },
     scope::Scope,
 };
+
+mod bodies;
+mod predicted;
+
+pub use bodies::*;
+pub(super) use predicted::{groups, quantiles};
 
 /// The furthest that is looked ahead: as far as forecasts reach.
 const HORIZON_MAX: Duration = Duration::from_secs(48 * 3_600);
@@ -43,164 +42,6 @@ const HORIZON_MAX: Duration = Duration::from_secs(48 * 3_600);
 const AHEAD_MS_MAX: u64 = 90 * 24 * 3_600_000;
 /// Characters of an event's name.
 const NAME_MAX: usize = 64;
-
-/// What is asked.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct PredictAsked {
-    /// How far to look: `30m`, 48 hours at most.
-    pub horizon: String,
-    /// Only tell. Otherwise the event is handed to the rounds, which then scale by it.
-    #[serde(default = "yes")]
-    pub dry_run: bool,
-    /// What is expected that the past cannot tell of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_event: Option<EventAsked>,
-    /// Only of this service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// An event that is expected.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EventAsked {
-    /// What it is called.
-    pub name: String,
-    /// When it begins, RFC 3339.
-    pub starts: String,
-    /// When it ends, RFC 3339.
-    pub ends: String,
-    /// What demand is multiplied by, 1 to 100.
-    pub multiplier: f64,
-}
-
-/// An event that the rounds scale by.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EventBody {
-    /// Its number; 0 if it was not handed over.
-    pub id: u64,
-    /// Of which service; absent if of every one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// What it is called.
-    pub name: String,
-    /// When it begins.
-    pub starts: String,
-    /// When it ends, and is forgotten.
-    pub ends: String,
-    /// What demand is multiplied by.
-    pub multiplier: f64,
-    /// Who told of it.
-    pub by: String,
-}
-
-/// Events of a region that are not over.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EventsBody {
-    /// They.
-    pub events: Vec<EventBody>,
-}
-
-/// What would be scaled.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PredictBody {
-    /// The region.
-    pub region: String,
-    /// From when it is looked ahead.
-    pub from: String,
-    /// Until when.
-    pub until: String,
-    /// Whether this only tells.
-    pub dry_run: bool,
-    /// Whether the event was handed to the rounds.
-    pub applied: bool,
-    /// What that means, in words.
-    pub note: String,
-    /// The event.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<EventBody>,
-    /// Each zone and service that is scaled.
-    pub groups: Vec<PredictedBody>,
-}
-
-/// One zone and service.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PredictedBody {
-    /// The zone.
-    pub zone: String,
-    /// The service; absent if every one of the zone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// `planned`; `no_forecast` (nothing fresh is foreseen); `no_round` (none was decided yet).
-    pub outcome: String,
-    /// Without a forecast, since when there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
-    /// Whether rounds act on it.
-    pub acts: bool,
-    /// Endpoints of the provider that are ready or under way.
-    pub current: u32,
-    /// Those of the document beside them.
-    pub fixed: u32,
-    /// Endpoints of the provider that the horizon needs at its height.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wanted: Option<u32>,
-    /// Why.
-    pub reason: String,
-    /// What load is counted in.
-    pub unit: String,
-    /// From asking for an endpoint until it is ready, milliseconds.
-    pub lead_time_ms: u64,
-    /// What the present ones cost for an hour.
-    pub cost_per_hour: f64,
-    /// What the wanted ones would.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wanted_cost_per_hour: Option<f64>,
-    /// What is foreseen, the event in it.
-    pub forecast: Vec<QuantilesBody>,
-    /// The changes that rounds would make if it came true.
-    pub steps: Vec<StepBody>,
-}
-
-/// What is foreseen for a stretch of time.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct QuantilesBody {
-    /// When it begins.
-    pub at: String,
-    /// As often above as below.
-    pub q50: f64,
-    /// Nine of ten truths lie below.
-    pub q90: f64,
-    /// Thirty-nine of forty do.
-    pub q975: f64,
-}
-
-/// One change.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StepBody {
-    /// `scale`.
-    pub kind: String,
-    /// When it is asked for.
-    pub at: String,
-    /// When endpoints that are asked for then should be ready.
-    pub ready_by: String,
-    /// Endpoints before.
-    pub before: u32,
-    /// Endpoints wanted.
-    pub wanted: u32,
-    /// Why.
-    pub reason: String,
-    /// Whether rounds carry it out; otherwise it is only shown (`act: shadow`).
-    pub carried_out: bool,
-}
 
 /// Tells what a region would need over a horizon, and hands an expected event to its rounds.
 #[utoipa::path(post, path = "/v1/regions/{region}/predictiveScale", tag = "scaling",
@@ -380,116 +221,6 @@ fn predict(
         event: event.as_ref().map(event_body),
         groups,
     }
-}
-
-/// What each zone and service that fits would need.
-pub(super) fn groups(
-    api: &Api,
-    fits: impl Fn(&ScaleSettings) -> bool,
-    extra: Option<Surge>,
-    horizon_ms: u64,
-    now_ms: u64,
-) -> Vec<PredictedBody> {
-    let foresight = api.shared.foresight.read().clone();
-    let standing = api.shared.scaling.read().clone();
-    let pairs = api.shared.scaled.iter().zip(&standing).filter(|(of, _)| fits(of));
-    let predicted = |(of, stands): (&ScaleSettings, &Scaling)| {
-        let service = of.service.clone();
-        let series = Series { zone: of.zone.clone(), service, resource: of.load };
-        let mut surges = api.shared.expected.surges(&of.zone, of.service.as_deref(), now_ms);
-        surges.extend(extra);
-        let seen = fresh(&foresight, &series, now_ms);
-        let last_ms = foresight.series.get(&series).map(|seen| seen.observed_ms);
-        let mut body = blank(of, stands);
-        match (stands.basis, seen) {
-            (None, _) => {
-                "no_round".clone_into(&mut body.outcome);
-                "no round has decided yet".clone_into(&mut body.reason);
-            }
-            (_, None) => {
-                let since_ms = last_ms.unwrap_or(api.shared.started_ms);
-                "no_forecast".clone_into(&mut body.outcome);
-                body.since = Some(clock::rfc3339(since_ms));
-                "nothing fresh is foreseen of it".clone_into(&mut body.reason);
-            }
-            (Some(basis), Some(seen)) => {
-                let ahead = moments(seen, &surges, now_ms, horizon_ms);
-                fill(&mut body, (of, stands, basis), (seen, &ahead), now_ms);
-            }
-        }
-        body
-    };
-    pairs.map(predicted).collect()
-}
-
-fn blank(of: &ScaleSettings, stands: &Scaling) -> PredictedBody {
-    let current = stands.ready.saturating_add(stands.under_way);
-    PredictedBody {
-        zone: of.zone.clone(),
-        service: of.service.clone(),
-        outcome: "planned".to_owned(),
-        since: None,
-        acts: stands.acts,
-        current,
-        fixed: stands.basis.map_or(0, |basis| basis.fixed),
-        wanted: None,
-        reason: String::new(),
-        unit: of.load.unit().to_owned(),
-        lead_time_ms: stands.basis.map_or(of.lead_ms, |basis| basis.lead_ms),
-        cost_per_hour: of.price * f64::from(current),
-        wanted_cost_per_hour: None,
-        forecast: Vec::new(),
-        steps: Vec::new(),
-    }
-}
-
-fn fill(
-    body: &mut PredictedBody,
-    (of, stands, basis): (&ScaleSettings, &Scaling, Basis),
-    (seen, ahead): (&Foreseen, &[Moment]),
-    now_ms: u64,
-) {
-    let loads: Vec<Load> = ahead.iter().map(|one| one.load).collect();
-    let ask = Ask {
-        unit: of.load.unit(),
-        observed: seen.recent.last().copied(),
-        lead: &loads,
-        reach: &loads,
-        capacity: of.capacity,
-        head_room: of.head_room,
-        fixed: basis.fixed,
-        ready: stands.ready,
-        under_way: stands.under_way,
-        min: of.min,
-        max: of.max,
-        price: of.price,
-        shortage: of.shortage,
-        changed_ms_ago: basis.changed_ms.map(|at_ms| now_ms.saturating_sub(at_ms)),
-        cooldown_ms: of.cooldown_ms,
-    };
-    let decision = scale(&ask);
-    body.wanted = Some(decision.wanted);
-    body.wanted_cost_per_hour = Some(of.price * f64::from(decision.wanted));
-    body.reason = decision.reason;
-    body.forecast = ahead.iter().map(quantiles).collect();
-    let steps = schedule::steps(&ask, ahead, basis.lead_ms, now_ms);
-    body.steps = steps
-        .into_iter()
-        .map(|step| StepBody {
-            kind: "scale".to_owned(),
-            at: clock::rfc3339(step.at_ms),
-            ready_by: clock::rfc3339(step.at_ms.saturating_add(basis.lead_ms)),
-            before: step.before,
-            wanted: step.decision.wanted,
-            reason: step.decision.reason,
-            carried_out: stands.acts,
-        })
-        .collect();
-}
-
-pub(super) fn quantiles(moment: &Moment) -> QuantilesBody {
-    let Load { median, q90, q975 } = moment.load;
-    QuantilesBody { at: clock::rfc3339(moment.from_ms), q50: median, q90, q975 }
 }
 
 fn event_of(

@@ -1,4 +1,4 @@
-//! Events that an operator expects and that the past cannot tell of: kept until they are over, in a
+//! Events that an operator expects, of which the past cannot tell: kept until they are over, in a
 //! small file that outlives control, with the answers already given under idempotency keys.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Scaling ahead of time: what a region would need is told, and an event that is expected makes the
+//! Scaling ahead of time: what a region would need is told; an event that is expected makes the
 //! rounds ask a real provider for more.
 
 use std::net::SocketAddr;

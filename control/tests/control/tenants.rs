@@ -221,8 +221,8 @@ async fn a_tenants_token_is_told_nothing_of_another_tenant_on_any_route() {
     for key in [SHOPPER, POSTER] {
         assert_eq!(proxy.table.as_ref().unwrap().home(key).zone, ZoneId(0));
     }
-    // Quiet, then a surge: forecasts and anomalies of both. On a machine that is busy itself a surge
-    // may drown; the next is ten times as high.
+    // Quiet, then a surge: forecasts and anomalies of both. On a machine that is busy itself a
+    // surge may drown; the next is ten times as high.
     let (mut seq, mut surge) = (0, 5_000);
     loop {
         for at in 0..120 {

@@ -1,4 +1,4 @@
-//! `homing plan`: what a zone is expected to need, what there is, and what is done about it when.
+//! `homing plan`: what a zone is expected to need, what there is for it, what is done when.
 
 use super::peers::{Peers, items, print_json, text};
 use crate::{

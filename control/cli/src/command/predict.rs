@@ -1,5 +1,5 @@
-//! `homing predict-scale`: what a region would need ahead of time, and an expected event handed to
-//! control's rounds.
+//! `homing predict-scale`: what a region would need ahead of time. With `--apply` it hands an
+//! expected event to control's rounds.
 
 use http::Method;
 use serde_json::{Value, json};
