@@ -29,10 +29,12 @@ pub mod entry;
 pub mod forecasts;
 pub mod pace;
 pub mod problem;
+pub mod regions;
 pub mod scaling;
 pub mod sessions;
 pub mod status;
 pub mod users;
+pub mod zone_plan;
 pub mod zones;
 
 pub use pace::Pace;
@@ -96,7 +98,11 @@ fn described() -> (Router<entry::Held>, utoipa::openapi::OpenApi) {
         .routes(routes!(zones::drain, zones::drain_progress))
         .routes(routes!(zones::open))
         .routes(routes!(scaling::of_zone))
+        .routes(routes!(regions::predictive_scale))
+        .routes(routes!(regions::events))
+        .routes(routes!(regions::forget_event))
         .routes(routes!(forecasts::of_zone))
+        .routes(routes!(zone_plan::of_zone))
         .routes(routes!(forecasts::of_user))
         .routes(routes!(anomalies::list))
         .routes(routes!(users::get, users::delete))
@@ -152,7 +158,9 @@ pub fn router(
     };
     let (router, _) = described();
     router
-        // The same without the version, for callers that know only these two.
+        // The same without the version, for callers that know only these.
+        .route("/regions/{region}/predictiveScale", axum::routing::post(regions::predictive_scale))
+        .route("/zones/{name}/plan", axum::routing::get(zone_plan::of_zone))
         .route("/zones/{name}/forecast", axum::routing::get(forecasts::of_zone))
         .route("/users/{user}/resourceForecast", axum::routing::get(forecasts::of_user))
         .fallback(async || entry::no_such_path())

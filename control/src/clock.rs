@@ -25,3 +25,10 @@ pub fn rfc3339(ms: u64) -> String {
     let ms = i64::try_from(ms).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }
+
+/// A time of RFC 3339 as milliseconds since the Unix epoch; `None` if it is none, or before that.
+#[must_use]
+pub fn from_rfc3339(text: &str) -> Option<u64> {
+    let at = text.parse::<jiff::Timestamp>().ok()?;
+    u64::try_from(at.as_millisecond()).ok()
+}

@@ -23,7 +23,8 @@ use crate::{
     tasks::{Tasks, stopped},
 };
 
-mod foretold;
+pub mod expected;
+pub(crate) mod foretold;
 mod group;
 
 use group::Group;
@@ -98,6 +99,17 @@ impl ProviderSettings {
     }
 }
 
+/// What a decision rested on besides the settings and what is foreseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// Endpoints of the document beside the provider's.
+    pub fixed: u32,
+    /// From asking for an endpoint until it is ready, milliseconds.
+    pub lead_ms: u64,
+    /// When the number last changed, milliseconds since the Unix epoch.
+    pub changed_ms: Option<u64>,
+}
+
 /// How one zone and service stands, as of its last round.
 #[derive(Clone, Debug, Default)]
 pub struct Scaling {
@@ -139,6 +151,8 @@ pub struct Scaling {
     pub lead_ms: [Option<u64>; 2],
     /// How many were measured, of the latest.
     pub lead_times: usize,
+    /// What the decision rested on; `None` before the first.
+    pub basis: Option<Basis>,
 }
 
 /// Something that was said or happened.
@@ -218,7 +232,10 @@ async fn turn(
             let table = shared.published.table();
             let foresight = shared.foresight.read().clone();
             let facts = table.as_ref().map(|table| table.facts().as_ref());
-            group.round(facts, &foresight, clock::now_ms()).await
+            let (zone, service) = group.of();
+            let now_ms = clock::now_ms();
+            let surges = shared.expected.surges(&zone, service.as_deref(), now_ms);
+            group.round(facts, &foresight, &surges, now_ms).await
         };
         let scaling = tokio::select! {
             scaling = turned => scaling,

@@ -18,7 +18,7 @@ use crate::{
     link::Roll,
     metrics::Metrics,
     publish::Published,
-    scaling::Scaling,
+    scaling::{ScaleSettings, Scaling, expected::Expected},
 };
 
 /// What is shared between the lead, the API and the links.
@@ -42,6 +42,10 @@ pub struct Shared {
     pub foresight: RwLock<Arc<Foresight>>,
     /// How each zone and service stands that is scaled, in the order of the settings.
     pub scaling: RwLock<Vec<Scaling>>,
+    /// What is scaled by which rule, in the same order.
+    pub scaled: Vec<ScaleSettings>,
+    /// Events that operators expect.
+    pub expected: Expected,
     /// Whether the lead has been told of answers that it has not looked at yet: a thousand proxies
     /// answer one table, and one look is enough for all that came before it.
     pub acks_told: AtomicBool,

@@ -5,7 +5,7 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool, mpsc as std_mpsc},
     thread,
@@ -33,7 +33,7 @@ use crate::{
     metrics::Metrics,
     provider::{Webhook, WebhookSettings},
     publish::Published,
-    scaling::{self, ScaleSettings},
+    scaling::{self, ScaleSettings, expected::Expected},
     serve,
     shared::{ADMITTED_MAX, DocumentVersion, Shared},
     tasks::{Tasks, stopped},
@@ -99,7 +99,7 @@ impl Default for Settings {
 /// Why control could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
-    /// The folder of the journal cannot be made, or the audit log in it not be written.
+    /// The folder of the journal cannot be made, or a file in it not be used.
     #[error("{path}: {source}")]
     Folder {
         /// Which.
@@ -181,10 +181,8 @@ impl Control {
             None => None,
         };
         let (shared, recovered) = open(&settings)?;
-        let audit = Audit::open(&settings.data_dir).map_err(|source| {
-            let path = settings.data_dir.join("audit.jsonl").display().to_string();
-            StartFault::Folder { path, source }
-        })?;
+        let unusable = in_folder(&settings.data_dir);
+        let audit = Audit::open(&settings.data_dir).map_err(unusable("audit.jsonl"))?;
         let first = first_document(&settings, &shared)?;
         let api_listener = listen(settings.api)?;
         let link_listener = listen(settings.link)?;
@@ -322,11 +320,21 @@ async fn asked_to_stop() {
     }
 }
 
+/// Tells which file of a folder stood in the way.
+fn in_folder(folder: &Path) -> impl Fn(&'static str) -> Box<dyn FnOnce(io::Error) -> StartFault> {
+    let folder = folder.to_owned();
+    move |name| {
+        let path = folder.join(name).display().to_string();
+        Box::new(move |source| StartFault::Folder { path, source })
+    }
+}
+
 fn open(settings: &Settings) -> Result<(Arc<Shared>, Recovered), StartFault> {
     fs::create_dir_all(&settings.data_dir).map_err(|source| StartFault::Folder {
         path: settings.data_dir.display().to_string(),
         source,
     })?;
+    let unusable = in_folder(&settings.data_dir);
     let journal = Journal::open(&settings.data_dir)?;
     let mut recovered = journal.recover()?;
     let document = match recovered.document.take() {
@@ -349,6 +357,8 @@ fn open(settings: &Settings) -> Result<(Arc<Shared>, Recovered), StartFault> {
         zones: RwLock::default(),
         foresight: RwLock::default(),
         scaling: RwLock::default(),
+        scaled: settings.scaling.clone(),
+        expected: Expected::open(&settings.data_dir).map_err(unusable("expected.json"))?,
         acks_told: AtomicBool::default(),
         admission: Arc::new(Semaphore::new(ADMITTED_MAX)),
         term: (recovered.term + 1).max(settings.min_term),

@@ -13,7 +13,7 @@ mod forecast;
 mod replay;
 
 pub use backtest::{BacktestArgs, BacktestTask, OwnArgs};
-pub use control::AuditArgs;
+pub use control::{AuditArgs, PlanArgs, PredictArgs};
 pub use forecast::{By, ForecastArgs};
 pub use replay::{ReplayArgs, TermsArgs};
 
@@ -55,6 +55,10 @@ pub enum Verb {
     Scaling(ScalingArgs),
     /// Show who asked control to change what, and what became of it
     Audit(AuditArgs),
+    /// Show what a region would need ahead of time, and have control scale by an expected event
+    PredictScale(PredictArgs),
+    /// Show what a zone will need, and what is done about it when
+    Plan(PlanArgs),
     /// Show the configuration in force
     Config {
         /// What to do with it.

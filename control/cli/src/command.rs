@@ -8,6 +8,8 @@ pub mod check;
 pub mod document;
 pub mod forecast;
 pub mod peers;
+pub mod plan;
+pub mod predict;
 pub mod profile;
 pub mod replay;
 pub mod roles;

@@ -76,6 +76,8 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Trouble> {
         Verb::Forecast(args) => block_on(command::forecast::run(&args)),
         Verb::Scaling(args) => block_on(command::scaling::run(&args)),
         Verb::Audit(args) => block_on(command::audit::run(&args)),
+        Verb::PredictScale(args) => block_on(command::predict::run(&args)),
+        Verb::Plan(args) => block_on(command::plan::run(&args)),
         Verb::Move(args) => block_on(command::session::move_session(&args)),
         Verb::Sessions(args) => block_on(command::session::list(&args)),
         Verb::Drain(args) => block_on(command::zone::drain(&args)),

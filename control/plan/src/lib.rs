@@ -11,6 +11,7 @@ pub mod plan;
 pub mod price;
 pub mod profile;
 pub mod scale;
+pub mod schedule;
 pub mod score;
 
 pub use affinity::Affinity;

@@ -1,4 +1,4 @@
-//! What of a request goes into the audit log, and reading that log.
+//! What of a request goes into the audit log. The log is read here too.
 
 use std::sync::Arc;
 

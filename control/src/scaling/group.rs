@@ -6,13 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use homing_plan::scale::{Ask, Decision, scale};
+use homing_plan::{
+    scale::{Ask, Decision, scale},
+    schedule::Surge,
+};
 use homing_wire::{Act, Endpoint, Facts};
 
 mod act;
 mod look;
 
-use super::{Note, ScaleSettings, Scaling, foretold::foretold, keep};
+use super::{Basis, Note, ScaleSettings, Scaling, foretold::foretold, keep};
 use crate::{
     clock,
     foresight::{Foresight, Series},
@@ -134,6 +137,7 @@ impl Group {
         &mut self,
         facts: Option<&Facts>,
         foresight: &Foresight,
+        surges: &[Surge],
         now_ms: u64,
     ) -> Scaling {
         self.shown.at_ms = now_ms;
@@ -145,7 +149,7 @@ impl Group {
         match fixed {
             Some((fixed, acts)) => {
                 self.shown.acts = acts;
-                let decision = self.decide(fixed, foresight, now_ms);
+                let decision = self.decide(fixed, foresight, surges, now_ms);
                 if !acts {
                     self.leaving.retain(|_, one| one.released_ms.is_some());
                 } else if heard {
@@ -191,15 +195,23 @@ impl Group {
         self.lead_times.quantile(0.9).unwrap_or(self.settings.lead_ms)
     }
 
-    fn decide(&self, fixed: u32, foresight: &Foresight, now_ms: u64) -> Decision {
+    fn decide(
+        &mut self,
+        fixed: u32,
+        foresight: &Foresight,
+        surges: &[Surge],
+        now_ms: u64,
+    ) -> Decision {
+        let lead_ms = self.lead_ms();
+        self.shown.basis = Some(Basis { fixed, lead_ms, changed_ms: self.changed_ms });
         let settings = &self.settings;
         let series = Series {
             zone: settings.zone.clone(),
             service: settings.service.clone(),
             resource: settings.load,
         };
-        let spans = (self.lead_ms(), settings.cooldown_ms);
-        let foretold = foretold(foresight, &series, spans, now_ms);
+        let spans = (lead_ms, settings.cooldown_ms);
+        let foretold = foretold(foresight, &series, spans, surges, now_ms);
         let count = self.count(now_ms);
         scale(&Ask {
             unit: settings.load.unit(),

@@ -8,6 +8,7 @@ mod kubernetes;
 mod link;
 mod process;
 mod providers;
+mod regions;
 mod repairs;
 mod restart;
 mod scaling;

@@ -22,7 +22,7 @@ use crate::{
     world::{DOCUMENT, Proxy, eventually, get, hello, push, start_with},
 };
 
-fn settings(provider: ProviderSettings) -> ScaleSettings {
+pub(crate) fn settings(provider: ProviderSettings) -> ScaleSettings {
     ScaleSettings {
         zone: "paris".to_owned(),
         service: None,
@@ -53,7 +53,7 @@ fn processes(from: u16) -> ProviderSettings {
     })
 }
 
-fn hook(at: SocketAddr) -> ProviderSettings {
+pub(crate) fn hook(at: SocketAddr) -> ProviderSettings {
     ProviderSettings::Webhook(WebhookSettings {
         url: format!("http://{at}/hook").parse().expect("a URL"),
         secret: Secret::new(SECRET.to_vec()),
@@ -63,14 +63,14 @@ fn hook(at: SocketAddr) -> ProviderSettings {
     })
 }
 
-fn with(scaling: ScaleSettings) -> impl FnOnce(&mut Settings) {
+pub(crate) fn with(scaling: ScaleSettings) -> impl FnOnce(&mut Settings) {
     move |settings| {
         settings.step_ms = 200;
         settings.scaling = vec![scaling];
     }
 }
 
-fn acting() -> String {
+pub(crate) fn acting() -> String {
     DOCUMENT.replace("act: shadow", "act: on")
 }
 

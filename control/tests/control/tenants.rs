@@ -221,11 +221,22 @@ async fn a_tenants_token_is_told_nothing_of_another_tenant_on_any_route() {
     for key in [SHOPPER, POSTER] {
         assert_eq!(proxy.table.as_ref().unwrap().home(key).zone, ZoneId(0));
     }
-    // Quiet, then a surge: forecasts and anomalies of both.
-    for seq in 1..=120 {
-        let requests = if seq > 110 { 5_000 } else { 20 + (seq % 3) as u32 };
-        proxy.say(FromProxy::Records(records(seq, ZoneId(0), requests))).await;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    // Quiet, then a surge: forecasts and anomalies of both. On a machine that is busy itself a
+    // surge may drown; the next is ten times as high.
+    let (mut seq, mut surge) = (0, 5_000);
+    loop {
+        for at in 0..120 {
+            seq += 1;
+            let requests = if at >= 110 { surge } else { 20 + at % 3 };
+            proxy.say(FromProxy::Records(records(seq, ZoneId(0), requests))).await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let told = look(at, OPERATOR, "/v1/anomalies").await.body;
+        if told.contains("shop") && told.contains("forum") {
+            break;
+        }
+        surge *= 10;
+        assert!(surge < 1_000_000_000, "no surge is ever told: {told}");
     }
     move_both(at).await;
     undo_both(&mut proxy).await;
@@ -246,13 +257,6 @@ async fn a_tenants_token_is_told_nothing_of_another_tenant_on_any_route() {
         look(at, OPERATOR, "/v1/directives").await.json()["open"] == 2
     })
     .await;
-    for service in ["shop", "forum"] {
-        eventually("an anomaly of each", async || {
-            look(at, OPERATOR, "/v1/anomalies").await.body.contains(service)
-        })
-        .await;
-    }
-
     let description = look(at, ACME, "/openapi.json").await.json();
     let ended = look(at, OPERATOR, "/v1/outcomes").await.json();
     let open = look(at, OPERATOR, "/v1/directives").await.json();
@@ -271,6 +275,7 @@ async fn a_tenants_token_is_told_nothing_of_another_tenant_on_any_route() {
         "/v1/outcomes".to_owned(),
         "/v1/anomalies".to_owned(),
         "/v1/zones/paris/scaling".to_owned(),
+        "/v1/zones/paris/plan".to_owned(),
         "/v1/zones/paris/forecast?service=forum".to_owned(),
         format!("/v1/users/{POSTER}"),
         format!("/v1/users/{POSTER}/resourceForecast"),

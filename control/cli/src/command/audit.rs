@@ -1,4 +1,4 @@
-//! `homing audit`: who asked control to change what, and what became of it.
+//! `homing audit`: who asked control to change what, with what became of it.
 
 use super::peers::{Peers, items, print_json, text};
 use crate::{
