@@ -7,6 +7,7 @@ use homing_wire::{
     document::{
         self,
         read::{MapReader, Reader},
+        tree::Value,
     },
 };
 
@@ -88,6 +89,9 @@ fn name(reader: &Reader<'_>) -> Option<String> {
 
 /// A port's name or number.
 fn port(reader: &Reader<'_>) -> Option<String> {
+    if matches!(reader.node().value, Value::Int(_)) {
+        return reader.whole(1..=65_535).map(|port| port.to_string());
+    }
     let text = reader.text()?;
     let is_name = text.len() <= 15
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
