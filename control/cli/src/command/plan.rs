@@ -42,13 +42,13 @@ pub async fn run(args: &PlanArgs) -> Result<(), Trouble> {
     let mut table = sheet(&["at", "ready by", "what", "service", "carried out", "", "because"]);
     for step in items(&told, "steps") {
         table.add_row(vec![
-            text(step, "at").into(),
-            text(step, "readyBy").into(),
-            text(step, "kind").into(),
-            step["service"].as_str().unwrap_or("every").into(),
-            if step["carriedOut"] == true { "yes" } else { "no" }.into(),
-            text(step, "words").into(),
-            text(step, "reason").into(),
+            text(step, "at"),
+            text(step, "readyBy"),
+            text(step, "kind"),
+            step["service"].as_str().unwrap_or("every"),
+            if step["carriedOut"] == true { "yes" } else { "no" },
+            text(step, "words"),
+            text(step, "reason"),
         ]);
     }
     anstream::println!("{table}");

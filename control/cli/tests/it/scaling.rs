@@ -53,6 +53,18 @@ fn a_zone_is_scaled_with_apps_that_do_not_outlive_control() {
         assert!(shown.contains(due), "{due}: {shown}");
     }
     assert_eq!(ask(&["scaling", "atlantis"]).code, 1);
+    // No step of a minute is over yet: what lies ahead is not foreseen, and that is told.
+    let ahead = ask(&["predict-scale", "paris"]).out;
+    assert!(ahead.contains("every service in paris") && ahead.contains("no_forecast"), "{ahead}");
+    let (from, to) = ("2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z");
+    let event = ["predict-scale", "paris", "--event", "sale", "--from", from, "--times", "3"];
+    let far = ask(&[&event[..], &["--to", to, "--apply"]].concat());
+    assert!(far.code != 0 && far.err.contains("90 days"), "{}", far.err);
+    let plan = ask(&["plan", "paris"]).out;
+    assert!(plan.contains("bandwidth") && plan.contains("not foreseen"), "{plan}");
+    let audit = ask(&["audit"]).out;
+    assert!(audit.contains("PUT /v1/document") && audit.contains("accepted"), "{audit}");
+    assert!(audit.contains("/v1/regions/paris/predictiveScale"), "{audit}");
     wait_ready(provided, "/healthz");
 
     // Killed without a word: the app finds its input ended.
