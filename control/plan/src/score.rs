@@ -138,7 +138,8 @@ impl<'a> Scorer<'a> {
         };
         let ahead = self.mobility.ahead(horizon, &session.trail, place);
         let there = ahead.iter().filter(|(place, _)| self.nearest(*place) == Some(zone));
-        there.map(|(_, chance)| chance).sum()
+        // A sum of nothing is minus zero, which nobody wants to read.
+        there.map(|(_, chance)| chance).sum::<f64>() + 0.0
     }
 
     fn nearest(&self, place: PlaceId) -> Option<ZoneId> {

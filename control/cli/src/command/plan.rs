@@ -39,6 +39,10 @@ pub async fn run(args: &PlanArgs) -> Result<(), Trouble> {
         ]);
     }
     anstream::println!("{table}\n");
+    if items(&told, "steps").is_empty() {
+        println!("steps      none are needed");
+        return Ok(());
+    }
     let mut table = sheet(&["at", "ready by", "what", "service", "carried out", "", "because"]);
     for step in items(&told, "steps") {
         table.add_row(vec![

@@ -163,7 +163,7 @@ fn planned(why: &Value) -> String {
             note.into(),
         ]);
     }
-    out + &format!("\n{table}\n{belongs}\n")
+    out + &format!("\n{table}\n\n{belongs}\n")
 }
 
 /// Hands a session over.
