@@ -162,8 +162,12 @@ async fn turn(api: &Api, lease: &Lease) -> Result<(), ProviderFault> {
             let found: Found = api.read(&body)?;
             let spec = found.spec.unwrap_or_default();
             let mine = spec.holder_identity.as_deref() == Some(lease.me.as_str());
-            if !mine && !lease.has_ended(&spec) {
-                return Ok(());
+            if !mine {
+                // Whoever wrote over ours has it now, whatever time we had left.
+                lease.state.lock().until = None;
+                if !lease.has_ended(&spec) {
+                    return Ok(());
+                }
             }
             // The version that was read goes with it: whoever was quicker wins.
             (Method::PUT, path, lease.body(found.metadata, &spec, &lease.me, !mine))

@@ -169,7 +169,12 @@ pub(super) async fn follow(api: Arc<Api>, view: Arc<View>) {
         };
         match turned.await {
             Ok(Ended::Resumable) => (listed, pause) = (true, PAUSE),
-            Ok(Ended::Expired) => (listed, pause) = (false, PAUSE),
+            // A server that forgets again and again is not asked for whole lists in a storm.
+            Ok(Ended::Expired) => {
+                listed = false;
+                sleep(jittered(pause)).await;
+                pause = PAUSE_MAX.min(pause * 2);
+            }
             Err(fault) => {
                 tracing::warn!(%fault, "endpoints are not watched for the moment");
                 view.fails(&fault);
