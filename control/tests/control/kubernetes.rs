@@ -427,6 +427,10 @@ async fn only_the_holder_of_the_lease_scales() {
     for count in 0..20 {
         renew("kubectl", count);
         tokio::time::sleep(Duration::from_millis(1_000)).await;
+        if count == 7 {
+            // Long before the time that was left of its own.
+            assert!(matches!(second.scale(&wish(9, &[])).await, Ok(Answer::Refusal { .. })));
+        }
     }
     let holder = shared.lock().unwrap().lease.as_ref().unwrap()["spec"]["holderIdentity"].clone();
     assert_eq!(holder, "kubectl");
