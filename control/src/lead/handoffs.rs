@@ -78,8 +78,8 @@ impl Lead {
         let mut issued = Vec::new();
         for mut directive in wanted {
             let home = table.home(directive.key);
-            let lives = self.lives(directive.key);
-            let heir = self.heir_of(directive.key, &lives, now_ms);
+            let lives = self.lives_from(directive.key, home.zone);
+            let heir = self.heir_of(directive.key, now_ms);
             // Where no gate lives that could be told, nothing can be handed over.
             let Some(life) = view(&lives, heir).live(home.zone) else {
                 continue;
@@ -123,7 +123,7 @@ impl Lead {
     /// Gives a session's authority an event.
     pub(super) fn tell(&mut self, key: SessionKey, event: Event, now_ms: u64) {
         let lives = self.lives(key);
-        let heir = self.heir_of(key, &lives, now_ms);
+        let heir = self.heir_of(key, now_ms);
         if let Some(held) = self.handoffs.get_mut(&key) {
             held.authority.handle(event, view(&lives, heir), now_ms);
             self.act(key, now_ms);

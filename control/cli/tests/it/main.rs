@@ -9,6 +9,7 @@ mod backtest_own;
 mod check;
 mod demo;
 mod fleet;
+mod joining;
 mod leases;
 mod prewarm;
 #[path = "../../../../proxy/tests/it/redis_server.rs"]
