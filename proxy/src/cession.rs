@@ -15,13 +15,18 @@ use homing_wire::{
     link::{Cede, CedeOf, Cession, CessionKind, Given},
     table::Home,
 };
-use tokio::{runtime::Handle, sync::Mutex, task::JoinSet, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::{
     clock::Clock,
     gates::Gates,
     handoff::{
-        Fleet,
+        Fleet, Report,
         link::{
             Stream,
             frames::{self, Framed, StreamFault},
@@ -47,6 +52,8 @@ pub struct Cessions {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where word to control goes.
+    reports: mpsc::Sender<Report>,
     /// Where questions are put: never among the threads that serve clients.
     pub(crate) side: Handle,
     /// One question a session at a time.
@@ -79,9 +86,9 @@ impl Cessions {
         fleet: Arc<Fleet>,
         replicas: Arc<Replicas>,
         metrics: Arc<Metrics>,
-        side: Handle,
+        (side, reports): (Handle, mpsc::Sender<Report>),
     ) -> Self {
-        Self { live, gates, fleet, replicas, metrics, side, asking: DashMap::new() }
+        Self { live, gates, fleet, replicas, metrics, reports, side, asking: DashMap::new() }
     }
 
     fn seat(&self) -> Option<&GateSeat> {
@@ -227,6 +234,10 @@ impl Cessions {
         let now_ms = Clock::process().now_ms();
         if self.gates.receive(&live, zone, who, (given.epoch, window), now_ms) {
             self.metrics.received.inc();
+            // Control would order it about at the gate that its last records came from. Without
+            // this word its first order fails, and the next one comes here.
+            let home = Home { zone, epoch: given.epoch };
+            let _ = self.reports.try_send(Report::Residence { key, home });
             if service.is_some() {
                 self.replicas.begin(&live, zone, who, given.epoch);
             }

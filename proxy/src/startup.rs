@@ -247,7 +247,7 @@ impl Assembly {
                 Arc::clone(&fleet),
                 Arc::clone(&kept),
                 Arc::clone(&self.metrics),
-                side.handle().clone(),
+                (side.handle().clone(), reports.clone()),
             ));
             spawn(side, "cessions", Arc::clone(&changing).keep());
             gate_link = Some(GateLink {

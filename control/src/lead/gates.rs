@@ -46,6 +46,11 @@ impl GateBook {
         let (hellos, shown, holders) = Default::default();
         Self { ledger, hellos, shown, holders }
     }
+
+    /// Whoever has a session, it is not known any more.
+    pub(super) fn forget_holder(&mut self, key: SessionKey) {
+        self.holders.remove(&key);
+    }
 }
 
 impl Lead {

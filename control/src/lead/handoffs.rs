@@ -219,6 +219,8 @@ impl Lead {
                     "it did not get on, and its target will not take it any more".to_owned(),
                 ));
                 self.rest(key, why, now_ms);
+                // The next one goes to the gate that is drawn, which asks the others.
+                self.gates.forget_holder(key);
                 EndRow::Undone { why: why.name().to_owned(), detail }
             }
         };
@@ -281,6 +283,7 @@ impl Lead {
             }
             FromProxy::Outcome(outcome) => self.outcome(proxy, outcome, now_ms),
             FromProxy::Residence { key, zone, epoch } => {
+                self.served_by(key, zone, incarnation);
                 self.residence(key, Home { zone, epoch }, now_ms);
             }
             FromProxy::Renew { seq } => self.renew(proxy, incarnation, seq, now_ms),

@@ -179,9 +179,9 @@ impl Roster {
         self.admit_if(who, placement, lease_valid, || Begin::Yes, now_ms)
     }
 
-    /// As [`Self::admit`], at a gate that has neighbours in its zone: `begin` says whether a session
-    /// may begin to be executed here by the placement's word alone. It is asked only where that is
-    /// the question.
+    /// As [`Self::admit`], at a gate that has neighbours in its zone: `begin` says whether a
+    /// session may begin to be executed here by the placement's word alone. It is asked only where
+    /// that is the question.
     pub fn admit_if(
         &mut self,
         who: Who,
@@ -198,12 +198,12 @@ impl Roster {
             None => match begin() {
                 Begin::Ask => return Admit::Unasked,
                 Begin::No => return Admit::Moved(placed.home),
-                Begin::Yes => match self.settle(who, placed, placement, now_ms) {
-                    Some(slot) => {
-                        return self.execute(slot, placed.home, (who, lease_valid), now_ms);
-                    }
-                    None => return Admit::Full,
-                },
+                Begin::Yes => {
+                    let Some(slot) = self.settle(who, placed, placement, now_ms) else {
+                        return Admit::Full;
+                    };
+                    return self.execute(slot, placed.home, (who, lease_valid), now_ms);
+                }
             },
         };
         let resident = self.residents.get_mut(slot);

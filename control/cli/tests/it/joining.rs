@@ -2,8 +2,11 @@
 //! a time, what was executed before is not executed again after, and what is under way stays.
 
 use std::{
+    collections::HashMap,
+    io::Write as _,
+    net::{TcpListener, TcpStream},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
@@ -13,6 +16,7 @@ use std::{
 use crate::{
     fleet::{Fleet, ZONES},
     run::{Jar, json},
+    sockets::{count, frame, framed, head, open_at},
 };
 
 const SESSIONS: usize = 16;
@@ -188,4 +192,112 @@ fn either_gate_may_be_killed_while_sessions_change_between_them() {
             );
         }
     }
+}
+
+/// Messages that the apps of both zones have taken of each session, and where it was last.
+type Taken = Arc<Mutex<HashMap<String, (u64, &'static str)>>>;
+
+/// Runs an app that says back what it is told; returns its port.
+fn echo(zone: &'static str, taken: &Taken) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let taken = Arc::clone(taken);
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let taken = Arc::clone(&taken);
+            thread::spawn(move || echo_leg(zone, socket, &taken));
+        }
+    });
+    port
+}
+
+fn echo_leg(zone: &'static str, mut socket: TcpStream, taken: &Taken) -> Option<()> {
+    let head = head(&mut socket)?.to_ascii_lowercase();
+    let key = head.split_once("homing-session: ")?.1.lines().next()?.to_owned();
+    let known = {
+        let mut taken = taken.lock().unwrap();
+        let (known, at) = taken.entry(key.clone()).or_insert((0, zone));
+        *at = zone;
+        *known
+    };
+    let resume = match head.contains("homing-resume: ") {
+        true => format!("homing-resume: client={known}\r\n"),
+        false => String::new(),
+    };
+    write!(
+        socket,
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         {resume}sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    )
+    .ok()?;
+    loop {
+        let (first, payload) = frame(&mut socket)?;
+        if first != 0x88 {
+            taken.lock().unwrap().get_mut(&key)?.0 += 1;
+        }
+        socket.write_all(&framed(first, 0, &payload)).ok()?;
+        if first == 0x88 {
+            return Some(());
+        }
+    }
+}
+
+#[test]
+fn sockets_stay_with_their_gate_and_are_handed_over_from_there() {
+    const MESSAGES: u64 = 2_000;
+    let taken = Taken::default();
+    let ports = ZONES.map(|zone| echo(zone, &taken));
+    let document = |_: &[u16]| {
+        let zone = |n: usize| {
+            format!("  - {{ name: {}, endpoints: [\"127.0.0.1:{}\"] }}\n", ZONES[n], ports[n])
+        };
+        format!(
+            "zones:\n{}{}services:\n  - name: chat\n    session: {{ from: [{{ cookie: {{ name: \
+             homing, secure: false }} }}], idle: 1h }}\n    state: stateless\n    long_lived: \
+             carry\npolicy:\n  cut: {{ freeze_max: 500ms, gap_wait: 50ms }}\n",
+            zone(0),
+            zone(1)
+        )
+    };
+    let mut fleet = Fleet::start_over(document);
+    let talking: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let socket = open_at(&fleet, "/chat", "no=cookie");
+            thread::spawn(move || count(socket, MESSAGES))
+        })
+        .collect();
+    let sessions = || taken.lock().unwrap().clone();
+    until("messages of all", &fleet, || {
+        let sessions = sessions();
+        sessions.len() == SESSIONS && sessions.values().all(|(taken, _)| *taken > 10)
+    });
+    fleet.add_gate(JOINED);
+    until("the gate to join", &fleet, || {
+        fleet.log(&format!("{JOINED}.log")).contains("joins a zone")
+    });
+    // Whichever gate is drawn for one: it is handed over by the one that has its socket.
+    for (key, (_, zone)) in sessions() {
+        let to = ZONES[usize::from(zone == ZONES[0])];
+        let mut ran = fleet.ask(&["move", &key, to, "--wait"]);
+        for _ in 0..100 {
+            // Control hears of a session with its first records.
+            if ran.code == 0 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+            ran = fleet.ask(&["move", &key, to, "--wait"]);
+        }
+        assert_eq!(ran.code, 0, "{}{}\n{}", ran.out, ran.err, fleet.logs());
+    }
+    let all: Vec<u64> = (1..=MESSAGES).collect();
+    for talk in talking {
+        assert_eq!(talk.join().unwrap(), all, "{}", fleet.logs());
+    }
+    for (key, (taken, _)) in sessions() {
+        assert_eq!(taken, MESSAGES, "{key}");
+    }
+    // Nothing of them is left at the gate that had them.
+    until("the gate to be given all", &fleet, || {
+        fleet.log(&format!("{JOINED}.log")).contains("has given all")
+    });
 }

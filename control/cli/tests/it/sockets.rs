@@ -71,7 +71,7 @@ fn leg(zone: &str, mut socket: TcpStream, known: &Known) -> Option<()> {
     }
 }
 
-fn head(socket: &mut impl Read) -> Option<String> {
+pub(crate) fn head(socket: &mut impl Read) -> Option<String> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         socket.read_exact(&mut byte).ok()?;
@@ -81,7 +81,7 @@ fn head(socket: &mut impl Read) -> Option<String> {
 }
 
 /// The next frame; masks are of zeros here.
-fn frame(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
+pub(crate) fn frame(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut start = [0; 2];
     socket.read_exact(&mut start).ok()?;
     let mut length = u64::from(start[1] & 0x7f);
@@ -100,7 +100,7 @@ fn frame(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     Some((start[0], payload))
 }
 
-fn framed(first: u8, masked: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(first: u8, masked: u8, payload: &[u8]) -> Vec<u8> {
     let mask: &[u8] = if masked > 0 { &[0; 4] } else { &[] };
     let header = match payload.len() {
         short @ 0..=125 => vec![first, masked | short as u8],
@@ -163,7 +163,7 @@ fn open(fleet: &Fleet) -> TcpStream {
 }
 
 /// The same at a path, with a cookie.
-fn open_at(fleet: &Fleet, path: &str, cookie: &str) -> TcpStream {
+pub(crate) fn open_at(fleet: &Fleet, path: &str, cookie: &str) -> TcpStream {
     let edge = SocketAddr::from(([127, 0, 0, 1], fleet.edge));
     for _ in 0..100 {
         let mut socket = TcpStream::connect(edge).unwrap();
@@ -243,7 +243,7 @@ fn a_gate_killed_during_a_carry_leaves_no_torn_frame() {
 }
 
 /// Says the numbers from one on, and hears them back until all came or the socket ends.
-fn count(mut socket: TcpStream, numbers: u64) -> Vec<u64> {
+pub(crate) fn count(mut socket: TcpStream, numbers: u64) -> Vec<u64> {
     let mut speaker = socket.try_clone().unwrap();
     let speaking = thread::spawn(move || {
         for n in 1..=numbers {
