@@ -307,12 +307,7 @@ impl Cessions {
                 let framed = within(frames::read(&mut receive, 0)).await?;
                 match framed.frame {
                     LinkFrame::Cession(cession) => {
-                        let window = window_of(&framed.window);
-                        if let CessionKind::Given(given) | CessionKind::GivenBefore(given) =
-                            &cession.kind
-                        {
-                            self.take(zone, cession.key, given, window);
-                        }
+                        left += self.take_of_page(zone, *cession, &framed.window).await;
                     }
                     LinkFrame::CededPage { next, left, table } => break (next, left, table),
                     other => return Err(odd(&other)),
@@ -326,6 +321,21 @@ impl Cessions {
                 None => return Err(StreamFault::Broken("its table is newer".to_owned())),
             }
         }
+    }
+
+    /// Takes in one session of a page; 1 if it is not known yet who has it.
+    async fn take_of_page(&self, zone: ZoneId, cession: Cession, window: &[u8]) -> u64 {
+        let key = cession.key;
+        match cession.kind {
+            CessionKind::Given(given) => self.take(zone, key, &given, window_of(window)),
+            // It may have been given to another gate, which gave it on or never got it: all have
+            // to be asked. Mostly this one has it.
+            CessionKind::GivenBefore(_) => {
+                return u64::from(self.look_for(zone, key).await == Whereabouts::Later);
+            }
+            _ => {}
+        }
+        0
     }
 }
 

@@ -248,10 +248,10 @@ impl GateSeat {
         self.coming.read().contains(&key)
     }
 
-    /// Sessions that may come to this life and that the gate of that name is drawn for.
+    /// Sessions that may come to this life and that another gate is drawn for.
     #[must_use]
-    pub fn coming_for(&self, name: &str) -> u64 {
-        self.coming.read().iter().filter(|key| self.draws(**key, name)).count() as u64
+    pub fn coming_for_others(&self) -> u64 {
+        self.coming.read().iter().filter(|key| !self.draws(**key, &self.name)).count() as u64
     }
 
     /// A renewal is being sent; the number to send it under, and how long until the next one,

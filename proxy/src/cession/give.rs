@@ -13,6 +13,7 @@ use super::Cessions;
 use crate::{
     handoff::link::frames::{self, Framed},
     live::Live,
+    seat::GateSeat,
 };
 
 /// Sessions looked at for one page.
@@ -98,8 +99,15 @@ impl Cessions {
         let (page, next) = self.gates.page_of(zone, cursor, PAGE);
         let mut left = 0;
         let mut frames = Vec::new();
+        let own = |key| self.seat().is_some_and(|seat| seat.draws(key, &seat.name));
         for session in page {
-            let Some(framed) = self.give(live, zone, session.key, to) else { continue };
+            let Some(framed) = self.give(live, zone, session.key, to) else {
+                // Not the asker's, but it would be if the third gate that is drawn for it died
+                // before it has taken it over.
+                let here = !own(session.key) && self.gates.answers_for(zone, session.key);
+                left += u64::from(here);
+                continue;
+            };
             let LinkFrame::Cession(cession) = &framed.frame else { continue };
             match cession.kind {
                 CessionKind::Given(_) | CessionKind::GivenBefore(_) => frames.push(framed),
@@ -109,9 +117,8 @@ impl Cessions {
         }
         if next.is_none() {
             // What may still come here, by a handoff or by a succession.
-            left += self.seat().map_or(0, |seat| seat.coming_for(to));
-            let drawn = |key| self.seat().is_some_and(|seat| seat.draws(key, to));
-            left += self.replicas.keeper().count(drawn);
+            left += self.seat().map_or(0, GateSeat::coming_for_others);
+            left += self.replicas.keeper().count(|key| !own(key));
         }
         let table = live.table.version();
         frames.push(Framed::bare(LinkFrame::CededPage { next, left, table }));

@@ -2,10 +2,10 @@
 
 use homing_session::{
     dedup::DedupWindow,
-    gate::{Event, StartFrom, Tenure},
+    gate::Tenure,
     roster::{Cession, Life, Who},
 };
-use homing_wire::{DirectiveId, Epoch, SessionKey, ZoneId};
+use homing_wire::{Epoch, SessionKey, ZoneId};
 
 use super::Gates;
 use crate::{live::Live, seat::GateSeat};
@@ -21,8 +21,8 @@ impl Gates {
         seat.draws(key, to).then(|| shard.cede(key, coming))
     }
 
-    /// Takes in a session that another gate of the zone has given; what is known better here stays.
-    /// Whether that was news here.
+    /// Takes in a session that another gate of the zone has given, if this one is drawn for it
+    /// still; what is known better here stays. Whether that was news here.
     pub fn receive(
         &self,
         live: &Live,
@@ -32,27 +32,21 @@ impl Gates {
         now_ms: u64,
     ) -> bool {
         let Some(shard) = self.shard(zone, who.key) else { return false };
-        {
-            let mut shard = shard.lock();
-            let known = shard.ownership(who.key);
-            if known.is_some_and(|known| known.is_home() && known.epoch() >= epoch) {
-                return false;
-            }
-            let own = Event::Own {
-                directive: DirectiveId(0),
-                incarnation: self.incarnation(),
-                epoch,
-                from: StartFrom::Store,
-            };
-            let life = Life { incarnation: self.incarnation(), lease_valid: true };
-            if let Err(refused) = shard.transition(who.key, own, &live.placement, life, now_ms) {
+        let life = Life { incarnation: self.incarnation(), lease_valid: true };
+        let mut shard = shard.lock();
+        // One that has joined since may have been told that this gate has nothing of it.
+        if !self.seat.gate().is_some_and(|seat| seat.draws(who.key, &seat.name)) {
+            return false;
+        }
+        match shard.receive(who, (epoch, window), &live.placement, life, now_ms) {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(refused) => {
                 tracing::debug!(key = %who.key, %refused, "a session that was given is not taken");
                 return false;
             }
-            if let (Some(window), Some(held)) = (window, shard.dedup_mut(who.key)) {
-                *held = window;
-            }
         }
+        drop(shard);
         self.introduce(live, zone, who, now_ms);
         true
     }

@@ -79,7 +79,7 @@ pub enum LinkFrame {
     CededPage {
         /// Where the next page begins; `None` after the last.
         next: Option<u64>,
-        /// Sessions of this page that could not be given yet.
+        /// Sessions of this page that are still there and that any other gate is drawn for.
         left: u64,
         /// The table by which that was judged.
         table: Version,

@@ -40,7 +40,9 @@ impl Writer {
         self.jar.key = Some(self.last.clone());
         let until = Instant::now() + Duration::from_secs(60);
         loop {
-            let (status, told) = self.jar.ask(edge, "POST", "/notebook", "line");
+            // A connection that breaks off is no answer either.
+            let answer = self.jar.try_ask(edge, "POST", "/notebook", "line");
+            let (status, told) = answer.unwrap_or_else(|fault| (0, fault.to_string()));
             if status == 200 || (status == 409 && told.contains("request-executed")) {
                 self.acknowledged += 1;
                 return;

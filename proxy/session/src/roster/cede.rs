@@ -5,10 +5,11 @@
 
 use homing_wire::{Epoch, PlaceId, ServiceId, SessionKey, table::Home};
 
-use super::{Resident, Roster};
+use super::{Life, Resident, Roster, TransitionRefused, Who};
 use crate::{
     dedup::DedupWindow,
-    gate::{Event, Guard, Ownership, Tenure},
+    gate::{Event, Guard, Ownership, StartFrom, Tenure},
+    placement::Placement,
 };
 
 /// Whether a session may begin to be executed here by the placement's word alone.
@@ -80,6 +81,32 @@ impl Roster {
             }
             Tenure::Frozen { .. } | Tenure::Granted { .. } | Tenure::Staged { .. } => Cession::Here,
         }
+    }
+
+    /// Takes in a session that another gate of the zone has given; what is known better here stays.
+    /// Whether that was news here.
+    ///
+    /// # Errors
+    /// It is not taken: it was given at an epoch that is over, or there is no room.
+    pub fn receive(
+        &mut self,
+        who: Who,
+        (epoch, window): (Epoch, Option<DedupWindow>),
+        placement: &Placement,
+        life: Life,
+        now_ms: u64,
+    ) -> Result<bool, TransitionRefused> {
+        let known = self.ownership(who.key);
+        if known.is_some_and(|known| known.is_home() && known.epoch() >= epoch) {
+            return Ok(false);
+        }
+        let (directive, from) = (Default::default(), StartFrom::Store);
+        let own = Event::Own { directive, incarnation: life.incarnation, epoch, from };
+        self.transition(who.key, own, placement, life, now_ms)?;
+        if let (Some(window), Some(held)) = (window, self.dedup_mut(who.key)) {
+            *held = window;
+        }
+        Ok(true)
     }
 }
 
