@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use homing_session::{
     dedup::DedupWindow,
     joining::{Neighbour, Standing, Verdict, Word, verdict},
-    roster::Who,
+    roster::{self, Who},
 };
 use homing_wire::{
     Gate, LinkFrame, ServiceId, SessionKey, Version, ZoneId,
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    gates::Gates,
+    gates::{Gates, Received},
     handoff::{
         Fleet, Report,
         link::{
@@ -42,6 +42,8 @@ mod give;
 
 /// Longest wait for another gate's answer, and for a table as new as its own.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How often a gate that leaves looks whether it has sessions still.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a gate is left alone that had something it could not give, or did not answer.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -115,7 +117,7 @@ impl Cessions {
         if self.gates.ownership(zone, key).is_some_and(|known| known.is_home()) {
             return Whereabouts::Here;
         }
-        let neighbours = seat.neighbours();
+        let (listed_then, neighbours) = (seat.listed(), seat.neighbours());
         match seat.standing() {
             Standing::Unlisted => return Whereabouts::Later,
             Standing::Settled => return Whereabouts::Here,
@@ -156,12 +158,20 @@ impl Cessions {
             Verdict::Later => Whereabouts::Later,
             // What a table says that is older than the answer's is not to be believed here.
             _ if !self.table_is_at(newest).await => Whereabouts::Later,
+            // By other gates, others have to be asked.
+            _ if !seat.still_lists(&listed_then) => Whereabouts::Later,
             Verdict::Own => Whereabouts::Here,
             Verdict::Moved(home) => Whereabouts::Moved(home),
             Verdict::Take(index) => {
                 let (word, given) = (answers[index].word, answers[index].given.take());
                 if let Some((given, window)) = given {
-                    self.take(zone, key, &given, window);
+                    let received = self.take(zone, key, (&given, window), &listed_then);
+                    if received == Received::NotDrawn {
+                        return Whereabouts::Later;
+                    }
+                    // Nobody waits for that: the next page says it again.
+                    let took = vec![(key, given.changes)];
+                    let _ = self.confirm(seat, &gates[index].1, took).await;
                 }
                 // One given before may have gone on from here since: then the table's word holds.
                 tracing::debug!(%key, ?word, "a session was given");
@@ -202,7 +212,7 @@ impl Cessions {
         let (word, given) = match cession.kind {
             CessionKind::Given(given) => (Word::Given(given.epoch), Some((given, window))),
             CessionKind::GivenBefore(given) => {
-                (Word::GivenBefore(given.epoch), Some((given, window)))
+                (Word::GivenBefore(given.epoch, given.changes), Some((given, window)))
             }
             CessionKind::Here => (Word::Here, None),
             CessionKind::Absent => (Word::Absent, None),
@@ -217,7 +227,13 @@ impl Cessions {
     }
 
     /// Puts a session in place that another gate has given.
-    fn take(&self, zone: ZoneId, key: SessionKey, given: &Given, window: Option<DedupWindow>) {
+    fn take(
+        &self,
+        zone: ZoneId,
+        key: SessionKey,
+        (given, window): (&Given, Option<DedupWindow>),
+        listed: &Arc<Vec<Gate>>,
+    ) -> Received {
         let live = self.live.load_full();
         let facts = live.table.facts();
         let named = |service: &homing_wire::Service| {
@@ -232,7 +248,16 @@ impl Cessions {
             place: place.map(|index| homing_wire::PlaceId(index as u16)),
         };
         let now_ms = Clock::process().now_ms();
-        if self.gates.receive(&live, zone, who, (given.epoch, window), now_ms) {
+        let (service_of, place_of) = (who.service, who.place);
+        let handed = roster::Given {
+            epoch: given.epoch,
+            service: service_of,
+            place: place_of,
+            changes: given.changes,
+            window,
+        };
+        let received = self.gates.receive(&live, zone, who, handed, listed, now_ms);
+        if received == Received::New {
             self.metrics.received.inc();
             // Control would order it about at the gate that its last records came from. Without
             // this word its first order fails, and the next one comes here.
@@ -242,6 +267,7 @@ impl Cessions {
                 self.replicas.begin(&live, zone, who, given.epoch);
             }
         }
+        received
     }
 
     /// Waits until the table in force is at least that new; whether it is.
@@ -255,6 +281,46 @@ impl Cessions {
             }
         };
         timeout(ANSWER, newer).await.is_ok() && self.live.load().table.version() >= version
+    }
+
+    /// Leaves the zone: asks control that others be drawn for this gate's sessions, and waits until
+    /// they have taken them, at most for `patience`. Whether it has none any more.
+    pub(crate) async fn leave(&self, patience: Duration) -> bool {
+        let Some(seat) = self.seat().filter(|seat| seat.has_others()) else { return false };
+        let until = tokio::time::Instant::now() + patience;
+        let mut told = None::<tokio::time::Instant>;
+        while tokio::time::Instant::now() < until {
+            let live = self.live.load_full();
+            let Some(zone) = seat.zone_in(live.table.facts()) else { return false };
+            if seat.is_leaving() {
+                let counts = self.gates.counts(zone);
+                let at_rest = counts.homes == 0 && counts.in_flight == 0;
+                // What was given has arrived, too.
+                if at_rest && seat.coming_for_others() == 0 && self.gates.unconfirmed(zone) == 0 {
+                    return true;
+                }
+            } else if told.is_none_or(|told| told.elapsed() > ANSWER) {
+                // Control may have been away.
+                told = Some(tokio::time::Instant::now());
+                let _ = self.reports.send(Report::Leave { done: false }).await;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        tracing::warn!(
+            "some sessions were never at rest; they stay until this gate's lease is over"
+        );
+        false
+    }
+
+    /// Ends this gate's life, which has no session any more: control need not wait for its lease.
+    pub(crate) async fn resign(&self) {
+        let Some(seat) = self.seat() else { return };
+        seat.resign();
+        let until = tokio::time::Instant::now() + ANSWER;
+        while seat.is_listed() && tokio::time::Instant::now() < until {
+            let _ = self.reports.send(Report::Leave { done: true }).await;
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// Takes over what this gate is drawn for, for as long as one that was here before has any of
@@ -300,20 +366,28 @@ impl Cessions {
         gate: &Gate,
     ) -> Result<u64, StreamFault> {
         let (mut cursor, mut left) = (0, 0);
+        let listed = seat.listed();
         loop {
             let cede = self.wanted(seat, CedeOf::Page(cursor));
             let mut receive = open(&self.fleet, gate, cede).await?;
+            let mut took = Vec::new();
             let (next, kept, table) = loop {
                 let framed = within(frames::read(&mut receive, 0)).await?;
                 match framed.frame {
                     LinkFrame::Cession(cession) => {
-                        left += self.take_of_page(zone, *cession, &framed.window).await;
+                        let (key, changes) = (cession.key, cession.changes());
+                        left += self.take_of_page(zone, *cession, &framed.window, &listed).await;
+                        // Here, or gone on from here.
+                        if changes > 0 && self.gates.changes(zone, key) >= changes {
+                            took.push((key, changes));
+                        }
                     }
                     LinkFrame::CededPage { next, left, table } => break (next, left, table),
                     other => return Err(odd(&other)),
                 }
             };
             left += kept;
+            self.confirm(seat, gate, took).await?;
             match next {
                 Some(next) => cursor = next,
                 // By a newer table it may have gone on; this gate must not believe an older one.
@@ -323,11 +397,33 @@ impl Cessions {
         }
     }
 
+    /// Tells a gate what has arrived of what it gave.
+    async fn confirm(
+        &self,
+        seat: &GateSeat,
+        gate: &Gate,
+        took: Vec<(SessionKey, u32)>,
+    ) -> Result<(), StreamFault> {
+        if took.is_empty() {
+            return Ok(());
+        }
+        open(&self.fleet, gate, self.wanted(seat, CedeOf::Took(took))).await.map(drop)
+    }
+
     /// Takes in one session of a page; 1 if it is not known yet who has it.
-    async fn take_of_page(&self, zone: ZoneId, cession: Cession, window: &[u8]) -> u64 {
+    async fn take_of_page(
+        &self,
+        zone: ZoneId,
+        cession: Cession,
+        window: &[u8],
+        listed: &Arc<Vec<Gate>>,
+    ) -> u64 {
         let key = cession.key;
         match cession.kind {
-            CessionKind::Given(given) => self.take(zone, key, &given, window_of(window)),
+            CessionKind::Given(given) => {
+                let received = self.take(zone, key, (&given, window_of(window)), listed);
+                return u64::from(received == Received::NotDrawn);
+            }
             // It may have been given to another gate, which gave it on or never got it: all have
             // to be asked. Mostly this one has it.
             CessionKind::GivenBefore(_) => {

@@ -187,7 +187,9 @@ impl ControlLink {
                     said(FromProxy::Records(batch.clone())).await.map_err(gone)?;
                     untaken.keep(batch);
                 }
-                _ = renew.tick() => if let Some(seat) = self.gates.seat().gate() {
+                _ = renew.tick() => if let Some(seat) = self.gates.seat().gate()
+                    && !seat.has_resigned()
+                {
                     let (seq, next_ms) = seat.renewal(self.now_ms());
                     renew.reset_after(Duration::from_millis(next_ms));
                     said(FromProxy::Renew { seq }).await.map_err(gone)?;
@@ -299,6 +301,9 @@ impl ControlLink {
         if ms > 0 {
             return seat.granted(seq, term, ms);
         }
+        if seat.has_resigned() {
+            return;
+        }
         let next = Incarnation(self.now_ms().max(seat.incarnation().0 + 1));
         tracing::warn!(former = %seat.incarnation(), %next, "this life was declared over");
         seat.begin_again(next);
@@ -337,7 +342,10 @@ impl ControlLink {
                 }
             }
             // Control asks again for whatever it misses of these; an owner repeats its heir.
-            Report::Fenced { .. } | Report::Stalled { .. } | Report::Heir(_) => {}
+            Report::Fenced { .. }
+            | Report::Stalled { .. }
+            | Report::Leave { .. }
+            | Report::Heir(_) => {}
         }
     }
 
@@ -349,6 +357,7 @@ impl ControlLink {
             Report::Ended(ended) => self.tell_end(ended),
             Report::Activated(word) => vec![FromProxy::Activated(*word)],
             Report::Heir(heir) => vec![FromProxy::Heir(*heir)],
+            Report::Leave { done } => vec![FromProxy::Leave { done: *done }],
             Report::Fenced { directive, incarnation } => {
                 vec![FromProxy::Fenced { directive: *directive, incarnation: *incarnation }]
             }

@@ -31,6 +31,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+pub use change::Received;
 pub use once::{Named, RequestName};
 pub use sessions::SessionPage;
 

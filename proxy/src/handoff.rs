@@ -59,6 +59,11 @@ pub enum Report {
         /// The life that promises it.
         incarnation: Incarnation,
     },
+    /// This gate's life is to end; see [`homing_wire::FromProxy::Leave`].
+    Leave {
+        /// Whether it has ended.
+        done: bool,
+    },
     /// A session of this gate has a replica in another zone.
     Heir(Heir),
     /// A handoff from this gate does not get on.

@@ -230,6 +230,7 @@ impl LocalAuthority {
             Report::Activated(_)
             | Report::Fenced { .. }
             | Report::Stalled { .. }
+            | Report::Leave { .. }
             | Report::Heir(_) => {}
             Report::Ended(ended) => {
                 let id = ended.directive.id;

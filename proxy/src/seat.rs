@@ -4,7 +4,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -55,6 +58,7 @@ pub struct GateSeat {
     /// judged by it is never behind what is judged by the table.
     gates: ArcSwap<Vec<Gate>>,
     joining: Mutex<Joining>,
+    resigned: AtomicBool,
 }
 
 impl Seat {
@@ -174,7 +178,7 @@ impl Seat {
             .filter(|directive| directive.to == zone && directive.to_incarnation == life);
         *seat.coming.write() = coming.map(|directive| directive.key).collect();
         if **seat.gates.load() != stated.gates {
-            seat.gates.store(std::sync::Arc::new(stated.gates.clone()));
+            seat.gates.store(Arc::new(stated.gates.clone()));
         }
         let mut joining = seat.joining.lock();
         let before = joining.standing();
@@ -200,6 +204,7 @@ impl GateSeat {
             coming: RwLock::default(),
             gates: ArcSwap::default(),
             joining: Mutex::default(),
+            resigned: AtomicBool::new(false),
         }
     }
 
@@ -217,6 +222,18 @@ impl GateSeat {
         self.incarnation.store(next.0, Relaxed);
         *self.joining.lock() = Joining::default();
         self.coming.write().clear();
+    }
+
+    /// The zone's gates by the newest table.
+    #[must_use]
+    pub fn listed(&self) -> Arc<Vec<Gate>> {
+        self.gates.load_full()
+    }
+
+    /// Whether no table has changed that list since.
+    #[must_use]
+    pub fn still_lists(&self, listed: &Arc<Vec<Gate>>) -> bool {
+        Arc::ptr_eq(&self.gates.load(), listed)
     }
 
     /// Whether the gate of that name is drawn for a session among those of the zone.
@@ -252,6 +269,43 @@ impl GateSeat {
     #[must_use]
     pub fn coming_for_others(&self) -> u64 {
         self.coming.read().iter().filter(|key| !self.draws(**key, &self.name)).count() as u64
+    }
+
+    /// This life acts no more, and asks for no lease any more.
+    pub fn resign(&self) {
+        let mut lease = self.lease.lock();
+        *lease = LeaseHolder::default();
+        self.valid_until_ms.store(0, Relaxed);
+        self.resigned.store(true, Relaxed);
+    }
+
+    /// Whether this life has ended by its own will.
+    #[must_use]
+    pub fn has_resigned(&self) -> bool {
+        self.resigned.load(Relaxed)
+    }
+
+    /// Whether the newest table says that this life is leaving, and others take its sessions.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.own_entry().is_some_and(|gate| gate.leaving)
+    }
+
+    /// Whether the newest table lists this life.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.own_entry().is_some()
+    }
+
+    /// Whether there is another gate in the zone that stays.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        self.gates.load().iter().any(|gate| gate.name != self.name && gate.is_drawn())
+    }
+
+    fn own_entry(&self) -> Option<Gate> {
+        let own = |gate: &&Gate| gate.name == self.name && gate.incarnation == self.incarnation();
+        self.gates.load().iter().find(own).cloned()
     }
 
     /// A renewal is being sent; the number to send it under, and how long until the next one,

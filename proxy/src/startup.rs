@@ -141,7 +141,7 @@ impl Assembly {
             cache: self.cache,
             prewarm: self.prewarm,
             replicas,
-            cessions,
+            cessions: cessions.clone(),
             credentials: identity.map(|identity| Arc::new(Credentials::new(identity))),
             log,
         };
@@ -159,6 +159,7 @@ impl Assembly {
             gates: self.gates,
             outcomes: self.outcomes,
             leaving,
+            cessions,
             reloading,
             file: self.file,
             edge_done,

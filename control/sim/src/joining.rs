@@ -41,8 +41,8 @@ pub enum Planted {
     TrustPages,
     /// A gate says that it has nothing more while it has what a third one is drawn for.
     ForgetThirds,
-    /// What is given is taken although another gate has been drawn for it since.
-    TakeUndrawn,
+    /// A gate leaves before the others have what it gave them.
+    LeaveUntaken,
 }
 
 /// What a run came to.
@@ -93,6 +93,8 @@ struct Asking {
     given: Vec<Option<Given>>,
     /// The newest table that an answer was given by.
     newest: Option<usize>,
+    /// The zone's gates when it was asked.
+    listed: Vec<Gate>,
 }
 
 enum Letter {
@@ -155,15 +157,23 @@ impl World {
                 let name = self.dice.index(NAMES.len());
                 self.enter(name);
             }
-            4..6 if kills => self.kill(),
-            6..16 => {
+            4..7 => {
+                let process = self.any_process();
+                self.change(process, |gate| gate.entering = false);
+            }
+            7..8 => {
+                let process = self.any_process();
+                self.leave(process);
+            }
+            8..10 if kills => self.kill(),
+            10..18 => {
                 let process = self.any_process();
                 let newest = self.tables.len() - 1;
                 let held = self.processes[process].table.unwrap_or(0);
                 let next = held + self.dice.index(newest - held + 1);
                 self.take_table(process, next);
             }
-            16..36 => self.arrive(),
+            18..36 => self.arrive(),
             36..50 => self.page(),
             50..80 => self.deliver(),
             _ => self.advance(),
@@ -188,9 +198,58 @@ impl World {
         let (http, link) = (String::new(), String::new());
         let mut gates = self.tables.last().cloned().unwrap_or_default();
         gates.retain(|gate| gate.name != name);
-        gates.push(Gate { name: name.to_owned(), incarnation: life, http, link });
+        let entering = !gates.is_empty();
+        gates.push(Gate {
+            name: name.to_owned(),
+            incarnation: life,
+            http,
+            link,
+            leaving: false,
+            entering,
+        });
         gates.sort_by(|a, b| a.name.cmp(&b.name));
         self.tables.push(gates);
+    }
+
+    /// A gate leaves: the others are drawn for its sessions; once it has none it ends.
+    fn leave(&mut self, process: usize) {
+        let (name, life) = (self.processes[process].name, self.processes[process].life);
+        let newest = self.tables.last().cloned().unwrap_or_default();
+        let leaves = newest.iter().any(|gate| gate.incarnation == life && gate.leaving);
+        if !leaves {
+            if newest.iter().any(|gate| gate.name != name && gate.is_drawn()) {
+                self.change(process, |gate| gate.leaving = true);
+            }
+            return;
+        }
+        let counts = self.processes[process].roster.counts();
+        let knows =
+            self.gates_of(process).iter().any(|gate| gate.incarnation == life && gate.leaving);
+        let awaited = self.requests.iter().any(|request| match &request.at {
+            At::Arriving(at) | At::Executing(at) => *at == process,
+            At::Asking(asking) => asking.gate == process,
+            At::Over => false,
+        });
+        let unconfirmed = (0..SESSIONS)
+            .any(|session| self.processes[process].roster.is_unconfirmed(key(session)));
+        let taken = !unconfirmed || self.planted == Some(Planted::LeaveUntaken);
+        let last = self.processes.iter().filter(|process| process.alive).count() < 2;
+        if !last && knows && taken && counts.homes == 0 && counts.in_flight == 0 && !awaited {
+            self.processes[process].alive = false;
+            let mut gates = newest;
+            gates.retain(|gate| gate.incarnation != life);
+            self.tables.push(gates);
+        }
+    }
+
+    /// Control changes a gate's entry.
+    fn change(&mut self, process: usize, change: impl FnOnce(&mut Gate)) {
+        let life = self.processes[process].life;
+        let mut gates = self.tables.last().cloned().unwrap_or_default();
+        if let Some(gate) = gates.iter_mut().find(|gate| gate.incarnation == life) {
+            change(gate);
+            self.tables.push(gates);
+        }
     }
 
     /// A gate dies, and is struck off: its lease is over.

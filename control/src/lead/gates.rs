@@ -79,6 +79,7 @@ impl Lead {
         let lease = self.gates.ledger.renew(name, incarnation, clock::monotonic_ms());
         if let Some(ms) = lease {
             self.send(Some(name), ToProxy::Lease { seq, term, ms });
+            self.entered(name, incarnation, now_ms);
         }
     }
 
@@ -96,6 +97,11 @@ impl Lead {
             incarnation,
             http: hello.http.clone(),
             link: hello.link.clone(),
+            leaving: self.entry(name, incarnation).is_some_and(|known| known.leaving),
+            entering: match self.entry(name, incarnation) {
+                Some(known) => known.entering,
+                None => self.has_others(zone, name),
+            },
         };
         let former = hello.former;
         let monotonic_ms = clock::monotonic_ms();
@@ -135,15 +141,81 @@ impl Lead {
         zones.and_then(|zones| zones.get(zone.index())).is_some_and(|z| z.gates.contains(gate))
     }
 
+    fn entry(&self, name: &str, incarnation: Incarnation) -> Option<&Gate> {
+        let zones = self.table.as_ref().map(|table| &table.facts().zones);
+        let mut gates = zones.into_iter().flatten().flat_map(|zone| &zone.gates);
+        gates.find(|gate| (gate.name.as_str(), gate.incarnation) == (name, incarnation))
+    }
+
+    fn has_others(&self, zone: ZoneId, name: &str) -> bool {
+        let zones = self.table.as_ref().map(|table| &table.facts().zones);
+        let gates = zones.and_then(|zones| zones.get(zone.index())).map(|zone| &zone.gates);
+        gates.is_some_and(|gates| gates.iter().any(|gate| gate.name != name))
+    }
+
+    /// A gate that has a lease takes part in its zone's draw.
+    fn entered(&mut self, name: &str, incarnation: Incarnation, now_ms: u64) {
+        if !self.entry(name, incarnation).is_some_and(|known| known.entering) {
+            return;
+        }
+        self.change_gates(|gates, _| {
+            let own = |gate: &&mut Gate| gate.name == name && gate.incarnation == incarnation;
+            if let Some(own) = gates.iter_mut().find(own) {
+                own.entering = false;
+            }
+        });
+        self.lives_changed(now_ms);
+    }
+
+    /// A gate leaves. While it has sessions, the zone's others are drawn for them; once it has none
+    /// and acts no more, it is struck off without waiting for its lease.
+    pub(super) fn gate_leaves(
+        &mut self,
+        name: &str,
+        incarnation: Incarnation,
+        done: bool,
+        now_ms: u64,
+    ) {
+        if !done {
+            let mut marked = false;
+            self.change_gates(|gates, _| {
+                let others = gates.iter().any(|gate| gate.name != name && gate.is_drawn());
+                let own = gates
+                    .iter_mut()
+                    .find(|gate| (gate.name.as_str(), gate.incarnation) == (name, incarnation));
+                if let Some(own) = own.filter(|own| others && !own.leaving) {
+                    own.leaving = true;
+                    marked = true;
+                }
+            });
+            if marked {
+                tracing::info!(gate = name, "a gate leaves; its zone's others take its sessions");
+                self.lives_changed(now_ms);
+            }
+            return;
+        }
+        if self.gates.ledger.resign(name, incarnation) {
+            tracing::info!(gate = name, %incarnation, "a gate has left");
+            self.gates.hellos.remove(name);
+            self.struck(&[(name.to_owned(), incarnation)], now_ms);
+        }
+    }
+
     /// Strikes off the gates whose leases are over beyond doubt.
     pub(super) fn strike_gates(&mut self, now_ms: u64) {
         let dead = self.gates.ledger.strike(clock::monotonic_ms());
         if dead.is_empty() {
             return;
         }
-        self.gates.holders.retain(|_, life| !dead.iter().any(|(_, over)| over == life));
         for (name, incarnation) in &dead {
             tracing::warn!(gate = name, %incarnation, "a gate's lease is over; it is struck off");
+        }
+        self.struck(&dead, now_ms);
+    }
+
+    fn struck(&mut self, dead: &[(String, Incarnation)], now_ms: u64) {
+        self.gates.holders.retain(|_, life| !dead.iter().any(|(_, over)| over == life));
+        for (name, incarnation) in dead {
             self.gates.shown.remove(name);
             self.out.entries.push(Entry::Struck(name.clone(), *incarnation));
         }

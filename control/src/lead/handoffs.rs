@@ -286,6 +286,7 @@ impl Lead {
                 self.served_by(key, zone, incarnation);
                 self.residence(key, Home { zone, epoch }, now_ms);
             }
+            FromProxy::Leave { done } => self.gate_leaves(proxy, incarnation, done, now_ms),
             FromProxy::Renew { seq } => self.renew(proxy, incarnation, seq, now_ms),
             FromProxy::Stalled { directive, key, why, detail } => {
                 if self.key_of(directive) == Some(key) {

@@ -179,6 +179,16 @@ impl LeaseLedger {
         Some(self.lease_ms)
     }
 
+    /// A life ends by its own word that it acts no more; whether it was the gate's present one.
+    pub fn resign(&mut self, name: &str, incarnation: Incarnation) -> bool {
+        let is_present = self.life(name) == Some(incarnation);
+        if is_present {
+            self.gates.remove(name);
+            self.over.insert(name.to_owned(), incarnation);
+        }
+        is_present
+    }
+
     /// The gates whose leases are over beyond doubt, with the life that is thereby dead. They are
     /// struck off: the life can only come back as another.
     pub fn strike(&mut self, now_ms: u64) -> Vec<(String, Incarnation)> {
@@ -219,6 +229,18 @@ mod tests {
     const A: Incarnation = Incarnation(10);
     const B: Incarnation = Incarnation(20);
     const NONE: Incarnation = Incarnation(0);
+
+    #[test]
+    fn a_life_that_resigns_is_over_at_once_and_its_successor_may_begin() {
+        let mut ledger = LeaseLedger::new(10_000);
+        assert_eq!(ledger.register(GATE, A, NONE, 0), Registered::Begun);
+        assert_eq!(ledger.renew(GATE, A, 0), Some(10_000));
+        assert!(!ledger.resign(GATE, B));
+        assert!(ledger.resign(GATE, A) && !ledger.resign(GATE, A));
+        assert_eq!(ledger.renew(GATE, A, 1), None);
+        assert_eq!(ledger.register(GATE, A, NONE, 1), Registered::Over);
+        assert_eq!(ledger.register(GATE, B, NONE, 1), Registered::Begun);
+    }
 
     #[test]
     fn a_lease_counts_from_the_sending_and_late_answers_extend_nothing() {

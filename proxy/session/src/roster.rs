@@ -137,6 +137,10 @@ struct Resident {
     latency_us_sum: u64,
     requests: u32,
     in_flight: u32,
+    /// Of its gate within the zone.
+    changes: u32,
+    /// It was given to another gate of the zone, which has not said yet that it arrived.
+    unconfirmed: bool,
     gaps: IdleGaps,
     dedup: Option<Box<DedupWindow>>,
     service: ServiceId,
@@ -340,6 +344,8 @@ impl Roster {
             latency_us_sum: 0,
             requests: 0,
             in_flight: 0,
+            changes: 0,
+            unconfirmed: false,
             gaps: IdleGaps::default(),
             dedup: None,
             service: who.service,

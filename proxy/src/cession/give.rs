@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Sessions looked at for one page.
-const PAGE: usize = 512;
+const PAGE: usize = 256;
 
 type Refuse = (UndoneReason, String);
 
@@ -25,12 +25,18 @@ impl Cessions {
     /// Serves one stream to its end. `peer` has the names in the asking gate's certificate.
     pub(crate) async fn serve(&self, cede: Cede, peer: &[String], mut send: quinn::SendStream) {
         let frames = match self.may_ask(&cede, peer).await {
-            Ok((live, zone)) => match cede.of {
-                CedeOf::Session(key) => match self.give(&live, zone, key, &cede.gate) {
+            Ok((live, zone)) => match &cede.of {
+                CedeOf::Session(key) => match self.give(&live, zone, *key, &cede.gate) {
                     Some(framed) => vec![framed],
                     None => vec![refusal(not_drawn(&cede.gate))],
                 },
-                CedeOf::Page(cursor) => self.give_page(&live, zone, cursor, &cede.gate),
+                CedeOf::Page(cursor) => self.give_page(&live, zone, *cursor, &cede.gate),
+                CedeOf::Took(took) => {
+                    for (key, changes) in took {
+                        self.gates.confirm(zone, *key, *changes);
+                    }
+                    Vec::new()
+                }
             },
             Err(refused) => {
                 tracing::info!(gate = cede.gate, detail = refused.1, "a cession is refused");
@@ -104,7 +110,9 @@ impl Cessions {
             let Some(framed) = self.give(live, zone, session.key, to) else {
                 // Not the asker's, but it would be if the third gate that is drawn for it died
                 // before it has taken it over.
-                let here = !own(session.key) && self.gates.answers_for(zone, session.key);
+                let here = !own(session.key)
+                    && (self.gates.answers_for(zone, session.key)
+                        || self.gates.is_unconfirmed(zone, session.key));
                 left += u64::from(here);
                 continue;
             };
@@ -136,6 +144,7 @@ fn told(live: &Live, given: roster::Given) -> (Given, Bytes) {
         tenant: service.map(|service| service.tenant.clone()).unwrap_or_default(),
         service: service.map(|service| service.name.clone()).unwrap_or_default(),
         place: place.map(|place| place.name.clone()).unwrap_or_default(),
+        changes: given.changes,
         window_bytes: window.len() as u32,
     };
     (given, window.into())

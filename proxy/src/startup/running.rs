@@ -1,7 +1,7 @@
 //! A proxy at work, from the side of whoever started it: where it listens, how to change its
 //! settings, how to end it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use tokio::runtime::Runtime;
 
@@ -10,8 +10,8 @@ use super::{
     reload::{ReloadFault, Reloading},
 };
 use crate::{
-    access_log::Writer, config::Settings, drain::Leaving, gates::Gates, live::LiveTable,
-    outcomes::Outcomes, table_file::TableFile,
+    access_log::Writer, cession::Cessions, config::Settings, drain::Leaving, gates::Gates,
+    live::LiveTable, outcomes::Outcomes, table_file::TableFile,
 };
 
 /// A proxy at work. Dropping it stops it at once.
@@ -25,6 +25,8 @@ pub struct Running {
     pub(super) outcomes: Arc<Outcomes>,
     pub(super) leaving: Arc<Leaving>,
     pub(super) reloading: Reloading,
+    /// Sessions of a gate that go to others when it leaves.
+    pub(super) cessions: Option<Arc<Cessions>>,
     pub(super) file: TableFile,
     pub(super) edge_done: tokio::sync::watch::Receiver<bool>,
     pub(super) writer: Option<Writer>,
@@ -96,7 +98,17 @@ impl Running {
             // Without a sender the edge has ended as well.
             let _ = done.wait_for(|done| *done).await;
         };
-        self.leaving.leave(idle).await;
+        // A gate's sessions go to the zone's other gates while it still serves.
+        self.leaving.begin();
+        let began = Instant::now();
+        let given = match &self.cessions {
+            Some(cessions) => cessions.leave(self.leaving.patience()).await,
+            None => false,
+        };
+        self.leaving.leave(idle, began.elapsed()).await;
+        if let Some(cessions) = self.cessions.as_ref().filter(|_| given) {
+            cessions.resign().await;
+        }
     }
 
     /// Stops at once and waits for what must be on disk.

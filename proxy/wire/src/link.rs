@@ -102,12 +102,14 @@ pub struct Cede {
 }
 
 /// Which sessions are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CedeOf {
     /// This one.
     Session(SessionKey),
     /// All that can be given of the page that begins here.
     Page(u64),
+    /// None: these have arrived, each by its change of that count.
+    Took(Vec<(SessionKey, u32)>),
 }
 
 /// What has become of a session that was asked for.
@@ -122,6 +124,15 @@ pub struct Cession {
 }
 
 impl Cession {
+    /// The change by which it was given; 0 if it was not.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        match &self.kind {
+            CessionKind::Given(given) | CessionKind::GivenBefore(given) => given.changes,
+            _ => 0,
+        }
+    }
+
     /// Bytes of the dedup window that follow.
     #[must_use]
     pub fn window_bytes(&self) -> u32 {
@@ -163,6 +174,8 @@ pub struct Given {
     pub service: String,
     /// Where its client is; empty if nobody said so.
     pub place: String,
+    /// How often it has changed its gate within the zone, this time included.
+    pub changes: u32,
     /// Bytes of its dedup window, which follow.
     pub window_bytes: u32,
 }

@@ -63,6 +63,12 @@ pub enum FromProxy {
         /// Counts the gate's renewals; the answer repeats it.
         seq: u64,
     },
+    /// A gate's life is to end by its own will.
+    Leave {
+        /// It has no session any more and acts no more. Before that: it asks that others be drawn
+        /// for them.
+        done: bool,
+    },
     /// The source of a handoff does not get on and asks for it to be resolved.
     Stalled {
         /// Whose handoff.

@@ -38,6 +38,18 @@ pub struct Gate {
     pub http: String,
     /// Where other gates reach it for handoffs: `host:port`, QUIC.
     pub link: String,
+    /// It gives its sessions to the zone's other gates: it is drawn for none if there is another.
+    pub leaving: bool,
+    /// It holds no lease yet: likewise.
+    pub entering: bool,
+}
+
+impl Gate {
+    /// Whether it takes part in the draw if there is another.
+    #[must_use]
+    pub fn is_drawn(&self) -> bool {
+        !self.leaving && !self.entering
+    }
 }
 
 impl Zone {
@@ -60,11 +72,14 @@ impl Zone {
 pub fn gate_among(gates: &[Gate], key: SessionKey) -> Option<&Gate> {
     let draw =
         |gate: &Gate| xxhash_rust::xxh3::xxh3_64_with_seed(gate.name.as_bytes(), key.low64());
-    match gates {
-        [] => None,
-        [only] => Some(only),
-        gates => gates.iter().max_by_key(|gate| (draw(gate), &gate.name)),
+    if let [only] = gates {
+        return Some(only);
     }
+    let among = |drawn: bool| {
+        let such = gates.iter().filter(move |gate| gate.is_drawn() == drawn);
+        such.max_by_key(|gate| (draw(gate), &gate.name))
+    };
+    among(true).or_else(|| among(false))
 }
 
 /// A point on the earth, in millionths of a degree.

@@ -380,6 +380,7 @@ fn every_message_comes_back_as_it_went() {
             sums: Some(Box::new(table().sums())),
         }),
         FromProxy::Renew { seq: 7 },
+        FromProxy::Leave { done: true },
         FromProxy::Stalled {
             directive: DirectiveId(1),
             key: SessionKey(9),

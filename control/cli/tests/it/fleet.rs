@@ -121,6 +121,11 @@ impl Fleet {
         self.roles.insert(gate, Role::start(&["proxy", &file], &log));
     }
 
+    /// Asks a process to leave, as a supervisor does.
+    pub(crate) fn terminate(&self, name: &str) {
+        self.roles[name].terminate();
+    }
+
     /// Kills a process for good.
     pub(crate) fn kill(&mut self, name: &str) {
         drop(self.roles.remove(name));

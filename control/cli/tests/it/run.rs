@@ -47,6 +47,12 @@ impl Role {
         Self(child)
     }
 
+    /// Asks it to leave.
+    pub(crate) fn terminate(&self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
     /// Whether it leaves by itself when its pipe closes.
     pub(crate) fn leaves_with_its_parent(&mut self) -> bool {
         drop(self.0.stdin.take());

@@ -1,7 +1,6 @@
 //! Questions between the gates of a zone, their answers, and pages: late, repeated or lost.
 
 use homing_session::{
-    dedup::DedupWindow,
     joining::{Standing, Verdict, Word, verdict},
     roster::{Cession, Given, Life},
 };
@@ -23,7 +22,8 @@ impl World {
         }
         let words = neighbours.iter().map(|_| Word::Silent).collect();
         let given = neighbours.iter().map(|_| None).collect();
-        let asking = Asking { gate, neighbours, words, given, newest: None };
+        let listed = self.gates_of(gate).to_vec();
+        let asking = Asking { gate, neighbours, words, given, newest: None, listed };
         self.requests[index].at = At::Asking(asking);
     }
 
@@ -92,7 +92,9 @@ impl World {
         }
         let (word, given) = match cession {
             Cession::Given(given) => (Word::Given(given.epoch), Some(given)),
-            Cession::GivenBefore(given) => (Word::GivenBefore(given.epoch), Some(given)),
+            Cession::GivenBefore(given) => {
+                (Word::GivenBefore(given.epoch, given.changes), Some(given))
+            }
             Cession::Here => (Word::Here, None),
             Cession::Away(home) => (Word::Away(home), None),
             Cession::Absent => (Word::Absent, None),
@@ -105,26 +107,39 @@ impl World {
         if self.planted == Some(Planted::SilenceIsConsent) {
             words.retain(|word| *word != Word::Silent);
         }
-        let newest = asking.newest;
+        let (newest, listed) = (asking.newest, asking.listed.clone());
         let verdict = verdict(&words);
-        let (neighbours, given) = (asking.neighbours.clone(), &mut asking.given);
+        let neighbours = asking.neighbours.clone();
+        let mut given = std::mem::take(&mut asking.given);
+        if matches!(verdict, Verdict::Own | Verdict::Moved(_) | Verdict::Take(_)) {
+            // The asker's table has to be as new as the answers'; it is, before it goes on. By
+            // other gates, others have to be asked.
+            self.catch_up(gate, newest);
+            if self.gates_of(gate) != listed {
+                self.requests[request].at = At::Arriving(gate);
+                return;
+            }
+        }
         match verdict {
-            Verdict::Later => {}
+            Verdict::Later => {
+                if let At::Asking(asking) = &mut self.requests[request].at {
+                    asking.given = given;
+                }
+            }
             Verdict::At(index) => {
                 self.joined.sent_on += 1;
                 let life = neighbours.get(index).map(|(_, life)| *life);
                 self.send_on(request, life);
             }
-            // The asker's table has to be as new as the answers'; it is, before it goes on.
-            Verdict::Own | Verdict::Moved(_) => {
-                self.catch_up(gate, newest);
-                self.admit(request, gate, true);
-            }
+            Verdict::Own | Verdict::Moved(_) => self.admit(request, gate, true),
             Verdict::Take(index) => {
                 let given = given.get_mut(index).and_then(Option::take);
-                self.catch_up(gate, newest);
                 if let Some(given) = given {
-                    self.receive(gate, self.requests[request].session, given);
+                    let giver = neighbours.get(index).and_then(|(_, life)| {
+                        self.processes.iter().position(|other| other.life == *life)
+                    });
+                    let session = self.requests[request].session;
+                    self.receive(gate, giver.unwrap_or(gate), session, given);
                 }
                 self.admit(request, gate, true);
             }
@@ -139,16 +154,31 @@ impl World {
         }
     }
 
-    fn receive(&mut self, gate: usize, session: u64, given: Given) {
+    /// Whether it was this gate's to take.
+    fn receive(&mut self, gate: usize, giver: usize, session: u64, given: Given) -> bool {
         let drawn = self.draws(gate, key(session)).map(|drawn| drawn.incarnation);
         let process = &mut self.processes[gate];
-        if drawn != Some(process.life) && self.planted != Some(Planted::TakeUndrawn) {
-            return;
+        if drawn != Some(process.life) {
+            return false;
         }
         let life = Life { incarnation: process.life, lease_valid: true };
-        let given: (_, Option<DedupWindow>) = (given.epoch, given.window);
         let taken = process.roster.receive(who(session), given, &self.placement, life, 0);
         self.joined.given += u64::from(taken == Ok(true));
+        self.confirm(gate, giver, session);
+        true
+    }
+
+    /// The word that a session has arrived; it may be lost.
+    fn confirm(&mut self, taker: usize, giver: usize, session: u64) {
+        if self.dice.chance(300) {
+            return;
+        }
+        let roster = &self.processes[taker].roster;
+        let has = roster.changes(key(session));
+        let given = self.processes[giver].roster.changes(key(session));
+        if has >= given {
+            self.processes[giver].roster.confirm(key(session), given);
+        }
     }
 
     /// A joined gate takes over a page of another's sessions; the page may be lost on its way.
@@ -171,15 +201,16 @@ impl World {
                 Some(Cession::Given(given)) => {
                     lost |= self.dice.between(0, 5) == 0;
                     if !lost {
-                        self.receive(asker, session, given);
+                        left |= !self.receive(asker, giver, session, given);
                     }
                 }
                 Some(Cession::GivenBefore(given)) if self.planted == Some(Planted::TrustPages) => {
-                    self.receive(asker, session, given);
+                    self.receive(asker, giver, session, given);
                 }
                 // All have to be asked who has it.
                 Some(Cession::GivenBefore(_)) => {
                     let known = self.processes[asker].roster.ownership(key(session));
+                    self.confirm(asker, giver, session);
                     if !known.is_some_and(|known| known.is_home()) {
                         left = true;
                         let at = At::Arriving(asker);
@@ -191,8 +222,9 @@ impl World {
                 None if self.planted != Some(Planted::ForgetThirds) => {
                     let known = self.processes[giver].roster.ownership(key(session));
                     let own = self.draws(giver, key(session)).map(|gate| gate.incarnation);
-                    left |= own != Some(self.processes[giver].life)
-                        && known.is_some_and(|known| known.retains());
+                    let here = known.is_some_and(|known| known.retains())
+                        || self.processes[giver].roster.is_unconfirmed(key(session));
+                    left |= own != Some(self.processes[giver].life) && here;
                 }
                 _ => {}
             }

@@ -47,6 +47,9 @@ pub struct Given {
     pub service: ServiceId,
     /// Where its client is.
     pub place: Option<PlaceId>,
+    /// How often it has changed its gate within the zone, this time included: of two that say they
+    /// gave it, the one with the higher count did so last.
+    pub changes: u32,
     /// The names of the requests it has executed.
     pub window: Option<DedupWindow>,
 }
@@ -67,6 +70,8 @@ impl Roster {
                 match resident.ownership.next(Event::Cede { zone }, guard) {
                     Ok((ceded, _)) => {
                         resident.ownership = ceded;
+                        resident.changes = resident.changes.saturating_add(1);
+                        resident.unconfirmed = true;
                         self.counts.homes -= 1;
                         Cession::Given(resident.given())
                     }
@@ -83,6 +88,28 @@ impl Roster {
         }
     }
 
+    /// A gate says that a session has arrived, by its change of that count.
+    pub fn confirm(&mut self, key: SessionKey, changes: u32) {
+        let Some(slot) = self.index.get(&key) else { return };
+        let resident = self.residents.get_mut(*slot);
+        if resident.changes == changes {
+            resident.unconfirmed = false;
+        }
+    }
+
+    /// The change by which a session came here that was given by another gate.
+    #[must_use]
+    pub fn changes(&self, key: SessionKey) -> u32 {
+        self.resident(key).map_or(0, |resident| resident.changes)
+    }
+
+    /// Whether a session was given to another gate, and nobody has said yet that it arrived: for
+    /// all that is known it is here.
+    #[must_use]
+    pub fn is_unconfirmed(&self, key: SessionKey) -> bool {
+        self.resident(key).is_some_and(Resident::is_unconfirmed)
+    }
+
     /// Takes in a session that another gate of the zone has given; what is known better here stays.
     /// Whether that was news here.
     ///
@@ -91,20 +118,41 @@ impl Roster {
     pub fn receive(
         &mut self,
         who: Who,
-        (epoch, window): (Epoch, Option<DedupWindow>),
+        given: Given,
         placement: &Placement,
         life: Life,
         now_ms: u64,
     ) -> Result<bool, TransitionRefused> {
+        let Given { epoch, changes, window, .. } = given;
         let known = self.ownership(who.key);
         if known.is_some_and(|known| known.is_home() && known.epoch() >= epoch) {
             return Ok(false);
         }
-        let (directive, from) = (Default::default(), StartFrom::Store);
-        let own = Event::Own { directive, incarnation: life.incarnation, epoch, from };
-        self.transition(who.key, own, placement, life, now_ms)?;
+        let zone = self.zone;
+        let returns = known.is_some_and(|known| {
+            known.tenure() == Tenure::Away { to: Some(zone) } && known.epoch() == epoch
+        });
+        if returns && self.resident(who.key).is_some_and(|known| known.changes >= changes) {
+            // It was given on from here since.
+            return Ok(false);
+        }
+        let event = match returns {
+            // It comes back from the gate that it was given to, at the epoch it always had.
+            true => Event::TakeBack { zone },
+            false => Event::Own {
+                directive: Default::default(),
+                incarnation: life.incarnation,
+                epoch,
+                from: StartFrom::Store,
+            },
+        };
+        self.transition(who.key, event, placement, life, now_ms)?;
         if let (Some(window), Some(held)) = (window, self.dedup_mut(who.key)) {
             *held = window;
+        }
+        if let Some(slot) = self.index.get(&who.key) {
+            let resident = self.residents.get_mut(*slot);
+            (resident.changes, resident.unconfirmed) = (changes, false);
         }
         Ok(true)
     }
@@ -118,11 +166,16 @@ impl Resident {
         placed.zone == zone && (newer || to == Some(zone))
     }
 
+    fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed && matches!(self.ownership.tenure(), Tenure::Away { .. })
+    }
+
     fn given(&self) -> Given {
         Given {
             epoch: self.ownership.epoch(),
             service: self.service,
             place: self.place,
+            changes: self.changes,
             window: self.dedup.as_deref().filter(|window| !window.is_empty()).cloned(),
         }
     }

@@ -124,7 +124,7 @@ impl Resident {
             Tenure::Owner => home.zone == roster.zone && home.epoch >= self.ownership.epoch(),
             // Given to another gate of the zone, which knows it better by now.
             Tenure::Away { to: Some(to) } if to == roster.zone => {
-                self.ownership.may_forget(settled)
+                !self.unconfirmed && self.ownership.may_forget(settled)
             }
             Tenure::Away { .. } => {
                 home.zone != roster.zone

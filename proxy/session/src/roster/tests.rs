@@ -377,7 +377,38 @@ fn what_was_given_is_forgotten_once_it_is_quiet() {
     roster.admit(who(0), &placed, true, 0);
     roster.finish(SessionKey(0), None, 0);
     assert!(matches!(roster.cede(SessionKey(0), false), Cession::Given(_)));
+    // Not before it has arrived.
+    assert!(roster.is_unconfirmed(SessionKey(0)));
+    assert_eq!(roster.expire(&placed, DirectiveId(0), |_| 1_000, |_| (), 5_000, 64), 0);
+    roster.confirm(SessionKey(0), 2);
+    assert!(roster.is_unconfirmed(SessionKey(0)));
+    roster.confirm(SessionKey(0), 1);
     let mut told = 0;
     let forgotten = roster.expire(&placed, DirectiveId(0), |_| 1_000, |_| told += 1, 5_000, 64);
     assert_eq!((forgotten, told, roster.len()), (1, 0, 0));
+}
+
+#[test]
+fn a_session_comes_back_with_what_it_has_done_elsewhere() {
+    let placed = placement(&[]);
+    let (mut here, mut there) = (Roster::new(HERE, 8), Roster::new(HERE, 8));
+    assert_eq!(here.admit(who(0), &placed, true, 0), execute(1));
+    here.finish(SessionKey(0), None, 0);
+    let give = |from: &mut Roster| match from.cede(SessionKey(0), false) {
+        Cession::Given(given) => given,
+        other => panic!("{other:?}"),
+    };
+    let given = give(&mut here);
+    assert_eq!(there.receive(who(0), given.clone(), &placed, LIFE, 0), Ok(true));
+    assert_eq!(there.receive(who(0), given, &placed, LIFE, 0), Ok(false));
+    there.dedup_mut(SessionKey(0)).unwrap().record(1, 1, 7);
+    let late = match here.cede(SessionKey(0), false) {
+        Cession::GivenBefore(given) => given,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(here.receive(who(0), give(&mut there), &placed, LIFE, 0), Ok(true));
+    // What was given once more by the old answer is not taken back there.
+    assert_eq!(there.receive(who(0), late, &placed, LIFE, 0), Ok(false));
+    assert_eq!(here.dedup(SessionKey(0)).unwrap().check(1, 1), Some(7));
+    assert_eq!((here.counts().homes, there.counts().homes), (1, 0));
 }

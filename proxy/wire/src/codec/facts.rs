@@ -84,6 +84,8 @@ fn gate_to_proto(gate: &Gate) -> proto::Gate {
         incarnation: gate.incarnation.0,
         http: gate.http.clone(),
         link: gate.link.clone(),
+        leaving: gate.leaving,
+        entering: gate.entering,
     }
 }
 
@@ -93,6 +95,8 @@ fn gate_from(message: proto::Gate) -> Result<Gate, InvalidField> {
         incarnation: Incarnation(message.incarnation),
         http: text("gate.http", message.http, ADDRESS_BYTES_MAX)?,
         link: text("gate.link", message.link, ADDRESS_BYTES_MAX)?,
+        leaving: message.leaving,
+        entering: message.entering,
     })
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn from_proxy_to_proto(message: &FromProxy) -> proto::FromProxy {
             zone: zone.0.into(),
             epoch: epoch.0,
         }),
+        FromProxy::Leave { done } => up::Body::Leave(proto::Leave { done: *done }),
         FromProxy::Renew { seq } => up::Body::Renew(proto::Renew { seq: *seq }),
         FromProxy::Stalled { directive, key, why, detail } => up::Body::Stalled(proto::Stalled {
             directive: directive.0,
@@ -115,6 +116,7 @@ pub(crate) fn from_proxy(message: proto::FromProxy) -> Result<FromProxy, Invalid
             zone: zone("residence.zone", residence.zone)?,
             epoch: Epoch(residence.epoch),
         },
+        up::Body::Leave(leave) => FromProxy::Leave { done: leave.done },
         up::Body::Renew(renew) => FromProxy::Renew { seq: renew.seq },
         up::Body::Stalled(stalled) => FromProxy::Stalled {
             directive: DirectiveId(stalled.directive),

@@ -20,18 +20,28 @@ pub(super) fn cede_from(cede: proto::LinkCede) -> Result<Cede, InvalidField> {
         gate: text("cede.gate", cede.gate, NAME_BYTES_MAX)?,
         incarnation: Incarnation(cede.incarnation),
         table: Version { term: cede.term, n: cede.n },
-        of: match cede.key.is_empty() {
-            true => CedeOf::Page(cede.cursor),
-            false => CedeOf::Session(key("cede.key", &cede.key)?),
+        of: match (cede.took.is_empty(), cede.key.is_empty()) {
+            (true, true) => CedeOf::Page(cede.cursor),
+            (true, false) => CedeOf::Session(key("cede.key", &cede.key)?),
+            (false, _) => {
+                let took = cede.took.iter();
+                let took = took.map(|took| Ok((key("cede.took", &took.key)?, took.changes)));
+                CedeOf::Took(took.collect::<Result<_, _>>()?)
+            }
         },
     })
 }
 
 pub(super) fn cede_to(cede: &Cede) -> proto::LinkCede {
-    let (key, cursor) = match cede.of {
-        CedeOf::Session(key) => (key_to_bytes(key), 0),
-        CedeOf::Page(cursor) => (Default::default(), cursor),
+    let (key, cursor, took) = match &cede.of {
+        CedeOf::Session(key) => (key_to_bytes(*key), 0, &[][..]),
+        CedeOf::Page(cursor) => (Default::default(), *cursor, &[][..]),
+        CedeOf::Took(took) => (Default::default(), 0, took.as_slice()),
     };
+    let took = took.iter().map(|(key, changes)| {
+        let (key, changes) = (key_to_bytes(*key), *changes);
+        proto::LinkTook { key, changes }
+    });
     proto::LinkCede {
         zone: cede.zone.clone(),
         gate: cede.gate.clone(),
@@ -40,6 +50,7 @@ pub(super) fn cede_to(cede: &Cede) -> proto::LinkCede {
         n: cede.table.n,
         key,
         cursor,
+        took: took.collect(),
     }
 }
 
@@ -50,6 +61,7 @@ pub(super) fn from_proto(cession: proto::LinkCession) -> Result<Cession, Invalid
             tenant: text("cession.tenant", cession.tenant.clone(), NAME_BYTES_MAX)?,
             service: text("cession.service", cession.service.clone(), NAME_BYTES_MAX)?,
             place: text("cession.place", cession.place.clone(), NAME_BYTES_MAX)?,
+            changes: cession.changes,
             window_bytes: cession.window_bytes,
         })
     };
@@ -94,6 +106,7 @@ fn with(bare: proto::LinkCession, kind: u32, given: &Given) -> proto::LinkCessio
         tenant: given.tenant.clone(),
         service: given.service.clone(),
         place: given.place.clone(),
+        changes: given.changes,
         window_bytes: given.window_bytes,
         ..bare
     }
@@ -112,7 +125,8 @@ mod tests {
     #[test]
     fn what_is_asked_and_answered_arrives_as_it_was() {
         let (key, table) = (SessionKey(7 << 70 | 9), Version { term: 3, n: 14 });
-        for of in [CedeOf::Session(key), CedeOf::Page(0), CedeOf::Page(77)] {
+        let took = CedeOf::Took(vec![(key, 3), (SessionKey(1), 1)]);
+        for of in [CedeOf::Session(key), CedeOf::Page(0), CedeOf::Page(77), took] {
             let (zone, gate) = ("paris".to_owned(), "gate-b".to_owned());
             let cede = Cede { zone, gate, incarnation: Incarnation(5), table, of };
             there_and_back(&LinkFrame::Cede(Box::new(cede)));
@@ -122,6 +136,7 @@ mod tests {
             tenant: "acme".to_owned(),
             service: "notebook".to_owned(),
             place: "lyon".to_owned(),
+            changes: 2,
             window_bytes: 12,
         };
         for kind in [
