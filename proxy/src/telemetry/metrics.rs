@@ -77,6 +77,8 @@ pub struct Metrics {
     pub tunnels_carried: Counter,
     /// WebSockets whose client had to be sent away because no next leg could be had.
     pub tunnels_broken: Counter,
+    /// WebSockets that were cut off because their client did not read.
+    pub tunnels_stuck: Counter,
     /// Event streams whose leg was replaced under an open client.
     pub streams_carried: Counter,
     /// Event streams that were ended because no next leg could be had.
@@ -171,7 +173,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 22] = [
+        let plain: [(&str, &str, &Counter); 23] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -187,6 +189,7 @@ impl Exposition {
             ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
             ("tunnels_carried", "WebSockets carried to a new leg", &metrics.tunnels_carried),
             ("tunnels_broken", "WebSockets that could not be", &metrics.tunnels_broken),
+            ("tunnels_stuck", "WebSockets whose client did not read", &metrics.tunnels_stuck),
             ("streams_carried", "Event streams carried to a new home", &metrics.streams_carried),
             ("streams_ended", "Event streams ended for want of one", &metrics.streams_ended),
             ("messages_replayed", "Messages given to an app again", &metrics.messages_replayed),
