@@ -61,6 +61,8 @@ struct Tunnel {
     held: Held,
     /// What is known of freezes of its session.
     freeze: Freeze,
+    /// Since when messages of the client have waited for the next leg, if they do.
+    cut_at: Option<Instant>,
     /// What client and app agreed to speak at the first handshake.
     subprotocol: Option<http::HeaderValue>,
 }
@@ -169,7 +171,7 @@ impl Edge {
         tunnel: &mut Tunnel,
         ended: Ended,
     ) -> Option<Leg> {
-        let began = Instant::now();
+        let cut_at = tunnel.cut_at.take().unwrap_or_else(Instant::now);
         if let Ended::Cut { .. } = ended {
             self.give_back(client, exchange);
             tunnel.freeze = Freeze::default();
@@ -204,8 +206,9 @@ impl Edge {
         }
         match self.dial_again(client, exchange, tunnel, confirmed).await {
             Some(leg) => {
-                self.parts.metrics.tunnels_carried.inc();
-                tracing::debug!(gap_us = began.elapsed().as_micros() as u64, "a tunnel is carried");
+                let gap = cut_at.elapsed();
+                self.parts.metrics.carried(gap);
+                tracing::debug!(gap_us = gap.as_micros() as u64, "a tunnel is carried");
                 Some(leg)
             }
             None => {
@@ -320,7 +323,16 @@ impl Tunnel {
             seam: Seam::default(),
             held: Held::default(),
             freeze: Freeze::default(),
+            cut_at: None,
             subprotocol: leg.reply.head.headers.get(SUBPROTOCOL).cloned(),
+        }
+    }
+
+    /// Keeps the time of a cut. One that is taken back may be followed by another.
+    fn note_cut(&mut self) {
+        match self.carries() && self.relay.is_cut() {
+            true => _ = self.cut_at.get_or_insert_with(Instant::now),
+            false => self.cut_at = None,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use homing_wire::{UndoneReason, ZoneId, message::NackReason};
@@ -99,6 +100,8 @@ pub struct Metrics {
     pub links_refused: Counter,
     /// Pauses of completed handoffs.
     pub pauses: Pauses,
+    /// How long clients' messages waited while their WebSockets were carried.
+    pub gaps: Gaps,
 }
 
 /// The histogram of pauses.
@@ -112,7 +115,27 @@ impl Default for Pauses {
     }
 }
 
+/// The histogram of a carried WebSocket's gaps.
+#[derive(Clone, Debug)]
+pub struct Gaps(Histogram);
+
+impl Default for Gaps {
+    fn default() -> Self {
+        let edges_ms = [
+            1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0, 192.0, 256.0,
+            384.0, 512.0, 768.0, 1024.0, 1536.0, 2048.0, 4096.0, 8192.0,
+        ];
+        Self(Histogram::new(edges_ms.map(|ms| ms / 1e3)))
+    }
+}
+
 impl Metrics {
+    /// A WebSocket goes on at its next leg after a gap.
+    pub fn carried(&self, gap: Duration) {
+        self.tunnels_carried.inc();
+        self.gaps.0.observe(gap.as_secs_f64());
+    }
+
     /// A handoff has completed after a pause.
     pub fn completed(&self, pause_us: u64) {
         self.handoffs_completed.inc();
@@ -210,6 +233,8 @@ impl Exposition {
             Unit::Seconds,
             metrics.pauses.0.clone(),
         );
+        let gap = "Time that a client's messages wait while its WebSocket is carried";
+        registry.register_with_unit("tunnel_gap", gap, Unit::Seconds, metrics.gaps.0.clone());
         let undone = UndoneReason::ALL.iter().zip(&metrics.handoffs_undone);
         let labelled = Labelled {
             handoffs: std::iter::once(("completed", "none", metrics.handoffs_completed.clone()))

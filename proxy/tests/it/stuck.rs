@@ -221,7 +221,18 @@ async fn one_that_reads_slowly_is_carried_and_misses_nothing() {
     assert_eq!(heard, (last, None));
     assert_eq!(counted(&whole, "tunnels_stuck").await, 0);
     assert_eq!(counted(&whole, "tunnels_broken").await, 0);
-    assert!(counted(&whole, "tunnels_carried").await >= 2);
+    let carried = counted(&whole, "tunnels_carried").await;
+    assert!(carried >= 2);
+    let page = ask(whole.admin(), get("/metrics", &[])).await.body;
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let gap = |what: &str| -> f64 {
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("homing_tunnel_gap_seconds_{what} ")));
+        line.unwrap_or_else(|| panic!("{what}: {page}")).parse().unwrap()
+    };
+    assert_eq!(gap("count"), carried as f64, "{page}");
+    assert!(gap("sum") > 0.0, "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod chaos;
 pub mod figures;
+pub mod gaps;
 pub mod line;
 pub mod mover;
 pub mod socket;
@@ -94,7 +95,7 @@ async fn play(stage: &mut Stage, args: &DemoArgs, screen: &Screen) -> Result<Fle
     }
     if args.chaos {
         screen.tell("now with faults");
-        report.chaos = Some(chaos::run(stage, args.seed, screen).await?);
+        report.chaos = Some(chaos::run(stage, args.tier, args.seed, screen).await?);
     }
     Ok(report)
 }
@@ -157,6 +158,13 @@ fn text(report: &FleetReport) -> String {
         for word in &audit.words {
             text += &format!("  {word}\n");
         }
+        let allowed = &audit.allowed;
+        if *allowed != audit::Lag::default() {
+            text += &format!(
+                "what an heir of t1 did not have yet, which that tier allows: lost {}, stray {}\n",
+                allowed.lost, allowed.stray
+            );
+        }
         let sockets = &chaos.sockets;
         text += &format!(
             "{} WebSockets: {} numbers said, {} heard back; closed by handoffs alone {}, under faults \
@@ -170,6 +178,21 @@ fn text(report: &FleetReport) -> String {
             sockets.doubled,
             sockets.reordered,
         );
+        if sockets.heard_again + sockets.lag_lost > 0 {
+            text += &format!(
+                "what an heir of t1 did not have yet, which that tier allows: heard again {}, lost \
+                 {}\n",
+                sockets.heard_again, sockets.lag_lost
+            );
+        }
+        if let Some(gaps) = &chaos.gaps {
+            let [p50, p99] = gaps.gap_ms;
+            text += &format!(
+                "a message of theirs waited p50/p99 {p50:.1} / {p99:.1} ms for the next leg, over {} \
+                 carries by handoffs alone\n",
+                gaps.carried
+            );
+        }
         text += if chaos.violations() == 0 { "no violation\n" } else { "PROMISES WERE BROKEN\n" };
     }
     text

@@ -21,5 +21,6 @@ mod run;
 mod scaling;
 mod sockets;
 mod streams;
+mod stuck;
 mod under_control;
 mod walk;

@@ -71,7 +71,7 @@ fn leg(zone: &str, mut socket: TcpStream, known: &Known) -> Option<()> {
     }
 }
 
-fn head(socket: &mut impl Read) -> Option<String> {
+pub(crate) fn head(socket: &mut impl Read) -> Option<String> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         socket.read_exact(&mut byte).ok()?;
@@ -81,7 +81,7 @@ fn head(socket: &mut impl Read) -> Option<String> {
 }
 
 /// The next frame; masks are of zeros here.
-fn frame(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
+pub(crate) fn frame(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut start = [0; 2];
     socket.read_exact(&mut start).ok()?;
     let mut length = u64::from(start[1] & 0x7f);
@@ -100,7 +100,7 @@ fn frame(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     Some((start[0], payload))
 }
 
-fn framed(first: u8, masked: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(first: u8, masked: u8, payload: &[u8]) -> Vec<u8> {
     let mask: &[u8] = if masked > 0 { &[0; 4] } else { &[] };
     let header = match payload.len() {
         short @ 0..=125 => vec![first, masked | short as u8],
@@ -113,7 +113,7 @@ fn uniform(payload: &[u8]) -> bool {
     payload.len() == MESSAGE && payload.iter().all(|byte| *byte == payload[0])
 }
 
-fn document(apps: &[u16]) -> String {
+pub(crate) fn document(apps: &[u16]) -> String {
     let zone = |n: usize| {
         format!("  - {{ name: {}, endpoints: [\"127.0.0.1:{}\"] }}\n", ZONES[n], apps[n])
     };

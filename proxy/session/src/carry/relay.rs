@@ -175,6 +175,12 @@ impl Relay {
         matches!(self.phase, Phase::Parting { .. })
     }
 
+    /// Whether messages of the client have to wait for the next leg.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        matches!(self.phase, Phase::Paused | Phase::Parting { .. })
+    }
+
     /// The client's side said something. Only when `reads_client`.
     pub fn client_said(&mut self, bytes: Bytes) {
         self.spoke = true;

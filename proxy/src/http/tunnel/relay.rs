@@ -55,6 +55,7 @@ impl Edge {
             if let Some(ended) = self.advance(client, exchange, leg, tunnel, now_ms()).await? {
                 return Ok(ended);
             }
+            tunnel.note_cut();
             piece.reserve(PIECE_BYTES);
             let carries = tunnel.carries();
             let is_open = !carries || tunnel.relay.is_open();

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::audit::{self, Audit, Sockets, audit};
+use super::gaps::{self, Gaps};
 use super::mover;
 use super::socket::Talker;
 use super::stage::{Stage, ZONES};
 use super::writer::Writer;
+use crate::args::FleetTier;
 use crate::demo::screen::Screen;
 use crate::trouble::Trouble;
 
@@ -61,6 +63,9 @@ pub struct Outcome {
     pub audit: Audit,
     /// The same of WebSockets.
     pub sockets: Sockets,
+    /// How long their clients' messages waited for handoffs, before the first fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Gaps>,
 }
 
 impl Outcome {
@@ -75,7 +80,12 @@ impl Outcome {
 ///
 /// # Errors
 /// The fleet does not come back.
-pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcome, Trouble> {
+pub async fn run(
+    stage: &mut Stage,
+    tier: FleetTier,
+    seed: u64,
+    screen: &Screen,
+) -> Result<Outcome, Trouble> {
     let writers: Vec<_> = (0..WRITERS)
         .map(|n| Writer::new(format!("chaos-{seed}-{n}"), stage.edges.clone(), n % 2 == 1))
         .collect();
@@ -119,6 +129,8 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
     tokio::time::sleep(ALONE).await;
     let closes = || talkers.iter().map(|t| t.heard().closes.len() as u64).sum::<u64>();
     let closed_alone = closes();
+    // A process that is killed forgets what it has counted.
+    outcome.gaps = gaps::measure(stage).await?;
     while !writing.is_empty() {
         let faults = round(stage, &mut draw);
         for fault in faults {
@@ -153,8 +165,8 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
             *outcome.refusals.entry(status).or_default() += count;
         }
     }
-    outcome.audit = audit(stage, &writers).await?;
-    outcome.sockets = audit::sockets(stage, &talkers, closed_alone).await?;
+    outcome.audit = audit(stage, tier, &writers).await?;
+    outcome.sockets = audit::sockets(stage, tier, &talkers, closed_alone).await?;
     Ok(outcome)
 }
 
