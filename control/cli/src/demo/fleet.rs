@@ -37,6 +37,9 @@ pub struct FleetReport {
     /// What is felt of the caches after a handoff.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmth: Option<warmth::Warmth>,
+    /// What handoffs cost open WebSockets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<gaps::Gaps>,
     /// The chaos, if it was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chaos: Option<chaos::Outcome>,
@@ -93,6 +96,10 @@ async fn play(stage: &mut Stage, args: &DemoArgs, screen: &Screen) -> Result<Fle
         screen.tell(&format!("the first requests after {wanted} handoffs, prewarmed and cold"));
         report.warmth = Some(warmth::measure(stage, wanted).await?);
     }
+    if args.handoffs > 0 && !stage.stores.is_empty() {
+        screen.tell("handoffs under open WebSockets");
+        report.gaps = Some(gaps::measure(stage, args.handoffs).await?);
+    }
     if args.chaos {
         screen.tell("now with faults");
         report.chaos = Some(chaos::run(stage, args.tier, args.seed, screen).await?);
@@ -134,6 +141,9 @@ fn text(report: &FleetReport) -> String {
     }
     if let Some(warmth) = &report.warmth {
         text += &warmth::text(warmth);
+    }
+    if let Some(gaps) = &report.gaps {
+        text += &gaps::text(gaps);
     }
     if let Some(chaos) = &report.chaos {
         let audit = &chaos.audit;
@@ -185,12 +195,12 @@ fn text(report: &FleetReport) -> String {
                 sockets.heard_again, sockets.lag_lost
             );
         }
-        if let Some(gaps) = &chaos.gaps {
-            let [p50, p99] = gaps.gap_ms;
+        if chaos.carried_alone > 0 {
+            let [p50, p99] = chaos.gap_alone_ms;
             text += &format!(
-                "a message of theirs waited p50/p99 {p50:.1} / {p99:.1} ms for the next leg, over {} \
-                 carries by handoffs alone\n",
-                gaps.carried
+                "{} legs replaced by handoffs alone, a client's message waited p50/p99 {p50:.1} / \
+                 {p99:.1} ms\n",
+                chaos.carried_alone
             );
         }
         text += if chaos.violations() == 0 { "no violation\n" } else { "PROMISES WERE BROKEN\n" };

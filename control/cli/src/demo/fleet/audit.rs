@@ -230,9 +230,19 @@ pub async fn sockets(
         let heard = talker.heard();
         let Some(session) = &heard.session else { continue };
         // The home is where most is: a copy that waits to be let go is what the home began with.
+        // But the zone that a session of T1 was taken from may hold more than its heir has.
+        let writer = Writer::new(talker.user.clone(), stage.edges.clone(), false);
+        let home = match tier {
+            FleetTier::T1 => writer.read().await.map(|(zone, _)| zone),
+            FleetTier::T0 | FleetTier::T2 => None,
+        };
         let mut held = Vec::new();
         for store in &stage.stores {
             let lines = store.list(&format!("socket:{session}")).await?;
+            if home.as_ref().is_some_and(|home| store.name.ends_with(home)) {
+                held = lines;
+                break;
+            }
             if lines.len() > held.len() {
                 held = lines;
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::audit::{self, Audit, Sockets, audit};
-use super::gaps::{self, Gaps};
+use super::gaps::Buckets;
 use super::mover;
 use super::socket::Talker;
 use super::stage::{Stage, ZONES};
@@ -63,9 +63,11 @@ pub struct Outcome {
     pub audit: Audit,
     /// The same of WebSockets.
     pub sockets: Sockets,
-    /// How long their clients' messages waited for handoffs, before the first fault.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gaps: Option<Gaps>,
+    /// Legs of theirs that were replaced before the first fault, and how long a client's message
+    /// waited for one, milliseconds: median and 99th percentile.
+    pub carried_alone: u64,
+    /// See `carried_alone`.
+    pub gap_alone_ms: [f64; 2],
 }
 
 impl Outcome {
@@ -104,6 +106,7 @@ pub async fn run(
         let (talker, stopped) = (Arc::clone(talker), stopped.clone());
         talking.spawn(async move { talker.talk(stopped).await });
     }
+    let counted = Buckets::of(stage).await?;
     let before = mover::outcomes(&stage.control, 0, &mut Default::default()).await?;
     let mut writing = tokio::task::JoinSet::new();
     for (n, writer) in writers.iter().cloned().enumerate() {
@@ -130,7 +133,8 @@ pub async fn run(
     let closes = || talkers.iter().map(|t| t.heard().closes.len() as u64).sum::<u64>();
     let closed_alone = closes();
     // A process that is killed forgets what it has counted.
-    outcome.gaps = gaps::measure(stage).await?;
+    let gaps = Buckets::of(stage).await?.since(&counted);
+    (outcome.carried_alone, outcome.gap_alone_ms) = (gaps.all(), gaps.gap_ms());
     while !writing.is_empty() {
         let faults = round(stage, &mut draw);
         for fault in faults {
