@@ -6,6 +6,7 @@
 mod backtest;
 mod backtest_anomalies;
 mod backtest_own;
+mod behind;
 mod check;
 mod demo;
 mod fleet;
