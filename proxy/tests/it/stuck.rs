@@ -108,7 +108,7 @@ async fn flooded(last: u64, manner: &str, freeze: &str) -> (Whole, Arc<Known>) {
         (ZONES[1], flood(ZONES[1], Arc::clone(&known)).await),
     ];
     let cut = format!(
-        "policy:\n  cut: {{ freeze_max: {freeze}, gap_wait: 50ms }}\n  hold: {{ wait_max: 20s }}\n"
+        "policy:\n  cut: {{ freeze_max: {freeze}, gap_wait: 50ms }}\n  hold: {{ wait_max: 40s }}\n"
     );
     let text = settings_text(&zones, &cut)
         .replace("    state: { hooks: { timeout: 400ms, max: 64KiB } }\n", "    state: stateless\n")
@@ -202,12 +202,12 @@ async fn nor_does_one_that_is_to_reconnect() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_reads_slowly_is_carried_and_misses_nothing() {
-    let last = 900;
-    let (whole, known) = flooded(last, "carry", "10s").await;
+    let last = 2_500;
+    let (whole, known) = flooded(last, "carry", "20s").await;
     let (mut read, _write) = open(&whole).await;
     until_full(&known).await;
     let reading = tokio::spawn(async move {
-        let heard = numbers(&mut read, last, Duration::from_millis(5)).await;
+        let heard = numbers(&mut read, last, Duration::from_millis(2)).await;
         (heard, read)
     });
     for _ in 0..2 {
@@ -238,7 +238,7 @@ async fn one_that_reads_slowly_is_carried_and_misses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_handoff_it_is_left_alone() {
     for manner in ["carry", "reconnect", "drain"] {
-        let last = 600;
+        let last = 3_000;
         let (whole, known) = flooded(last, manner, "100ms").await;
         let (mut read, _write) = open(&whole).await;
         // This alone takes many times what a cut would.
