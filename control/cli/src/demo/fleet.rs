@@ -188,6 +188,9 @@ fn text(report: &FleetReport) -> String {
             sockets.doubled,
             sockets.reordered,
         );
+        for word in &sockets.words {
+            text += &format!("  {word}\n");
+        }
         if sockets.heard_again + sockets.lag_lost > 0 {
             text += &format!(
                 "what an heir of t1 did not have yet, which that tier allows: heard again {}, lost \

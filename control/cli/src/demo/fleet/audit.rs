@@ -178,6 +178,8 @@ pub struct Sockets {
     pub heard_again: u64,
     /// Under T1, what would be `lost` under another tier. No violation.
     pub lag_lost: u64,
+    /// The first violations in words.
+    pub words: Vec<String>,
 }
 
 impl Sockets {
@@ -187,10 +189,19 @@ impl Sockets {
         self.closed_alone + self.lost + self.doubled + self.reordered
     }
 
-    fn compare(&mut self, tier: FleetTier, heard: &Heard, held: &[u64]) {
+    fn word(&mut self, word: impl FnOnce() -> String) {
+        if self.words.len() < WORDS_MAX {
+            self.words.push(word());
+        }
+    }
+
+    fn compare(&mut self, tier: FleetTier, user: &str, heard: &Heard, held: &[u64]) {
         self.said += heard.said;
         self.back += heard.back.len() as u64;
-        for (numbers, may_repeat) in [(held, false), (&heard.back, tier == FleetTier::T1)] {
+        let heard_again = tier == FleetTier::T1;
+        for (how, numbers, may_repeat) in
+            [("held", held, false), ("heard", &heard.back, heard_again)]
+        {
             let mut seen = std::collections::BTreeSet::new();
             let mut highest = 0;
             for number in numbers {
@@ -201,13 +212,19 @@ impl Sockets {
                 }
                 self.doubled += u64::from(again);
                 self.reordered += u64::from(*number < highest);
+                if again || *number < highest {
+                    self.word(|| format!("{user}: {number} is {how} after {highest}"));
+                }
                 highest = highest.max(*number);
             }
         }
-        let lost = heard.back.iter().filter(|number| !held.contains(number)).count();
-        match tier {
-            FleetTier::T1 => self.lag_lost += lost as u64,
-            FleetTier::T0 | FleetTier::T2 => self.lost += lost as u64,
+        for number in heard.back.iter().filter(|number| !held.contains(number)) {
+            if tier == FleetTier::T1 {
+                self.lag_lost += 1;
+                continue;
+            }
+            self.lost += 1;
+            self.word(|| format!("{user}: {number} was heard and is not held"));
         }
         for close in &heard.closes {
             *self.closed.entry(close.unwrap_or(0)).or_default() += 1;
@@ -248,7 +265,7 @@ pub async fn sockets(
             }
         }
         let held: Vec<u64> = held.iter().filter_map(|line| line.parse().ok()).collect();
-        found.compare(tier, &heard, &held);
+        found.compare(tier, &talker.user, &heard, &held);
     }
     Ok(found)
 }
@@ -287,7 +304,7 @@ mod tests {
         let found = |tier, back: &[u64], held: &[u64]| {
             let mut sockets = Sockets::default();
             let heard = Heard { back: back.to_vec(), ..Heard::default() };
-            sockets.compare(tier, &heard, held);
+            sockets.compare(tier, "t", &heard, held);
             (sockets.violations(), sockets.heard_again, sockets.lag_lost)
         };
         assert_eq!(found(FleetTier::T1, &[1, 2, 3, 2, 3, 4, 5], &[1, 2, 3, 4]), (0, 2, 1));
