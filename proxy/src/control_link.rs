@@ -23,6 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
+    cession::Cessions,
     clock::Clock,
     gates::Gates,
     handoff::{Ended, Report, orders::Orders},
@@ -92,6 +93,8 @@ pub struct GateLink {
     pub stepped: mpsc::Sender<(SessionKey, Reaction)>,
     /// Replicas of sessions here, and of others' sessions.
     pub replicas: Arc<Replicas>,
+    /// Sessions that another gate of this zone may have.
+    pub cessions: Arc<Cessions>,
 }
 
 /// What control has not taken yet.

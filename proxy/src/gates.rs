@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 use homing_session::{
     gate::{Event, Ownership, Reaction, Refusal, Tenure, Verdict},
     hold::{HoldRefused, Waiting},
-    roster::{Activity, Admit, Life, Roster, RosterCounts, SessionSummary, TransitionRefused, Who},
+    roster::{
+        Activity, Admit, Begin, Life, Roster, RosterCounts, SessionSummary, TransitionRefused, Who,
+    },
 };
 use homing_wire::{
     Directive, Epoch, Incarnation, LeaseLost, ServiceId, SessionKey, ZONES_MAX, ZoneId, table::Home,
@@ -22,6 +24,7 @@ use crate::{
     telemetry::{Metrics, Recorder, StatusClass},
 };
 
+mod change;
 mod defend;
 mod once;
 mod sessions;
@@ -60,6 +63,8 @@ pub enum Admission {
     Go(Permit),
     /// Wait, then ask again.
     Park(HoldTicket),
+    /// Another gate of the zone may still have its session: ask those, then here again.
+    Ask,
     /// It was not executed; ask at its home.
     Moved(Home),
     /// It was not executed and will not be.
@@ -79,6 +84,16 @@ pub enum Refused {
     NoLease,
     /// The gate remembers as many sessions as it may, and none can be forgotten.
     RosterFull,
+}
+
+/// What is known of a request's session when its gate is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Brought {
+    /// The epoch at which it was told that its session lives here: if that grant is on its way, the
+    /// request waits for it instead of being sent back.
+    pub least: Epoch,
+    /// The gates that were in the zone before have been asked, and do not have it.
+    pub asked: bool,
 }
 
 /// What an answered request came to.
@@ -170,17 +185,16 @@ impl Gates {
         waiting: Waiting,
         now_ms: u64,
     ) -> Admission {
-        self.admit_told(live, zone, who, Epoch(0), waiting, now_ms)
+        self.admit_told(live, zone, who, Brought::default(), waiting, now_ms)
     }
 
-    /// As [`Self::admit`], for a request that was told that its session lives here at `least`: if
-    /// that grant is on its way, the request waits for it instead of being sent back.
+    /// As [`Self::admit`], for a request of which more is known.
     pub fn admit_told(
         self: &Arc<Self>,
         live: &Live,
         zone: ZoneId,
         who: Who,
-        least: Epoch,
+        Brought { least, asked }: Brought,
         waiting: Waiting,
         now_ms: u64,
     ) -> Admission {
@@ -194,7 +208,9 @@ impl Gates {
         let may_act = self.may_act(serves_on, now_ms);
         let (admit, tenure) = {
             let mut shard = shard.lock();
-            let admit = shard.admit(who, &live.placement, may_act, now_ms);
+            // Asked under the lock: whoever gives a session away looks at the zone's gates there.
+            let begin = || self.seat.begin(who.key, asked);
+            let admit = shard.admit_if(who, &live.placement, may_act, begin, now_ms);
             let is_plain = matches!(admit, Admit::Execute { .. }) || self.seat.is_solo();
             (admit, if is_plain { None } else { shard.ownership(who.key) })
         };
@@ -211,6 +227,12 @@ impl Gates {
             {
                 let limits = &live.table.facts().policy.hold;
                 return self.parked(self.holds.enter(who.key, waiting, limits, now_ms));
+            }
+            // Its table is newer than this one, or a gate that was here before has taken it over.
+            (Admit::Moved(home), _)
+                if home.epoch < least && self.seat.begin(who.key, asked) == Begin::Ask =>
+            {
+                return Admission::Ask;
             }
             _ => {}
         }
@@ -236,6 +258,7 @@ impl Gates {
                 self.metrics.redirects.inc();
                 Admission::Moved(home)
             }
+            Admit::Unasked => Admission::Ask,
             Admit::NotOwner => Admission::Refused(Refused::NotOwner),
             Admit::NoLease => Admission::Refused(Refused::NoLease),
             Admit::Full => Admission::Refused(Refused::RosterFull),

@@ -4,6 +4,7 @@
 pub mod access_log;
 pub mod activation_log;
 pub mod admin;
+pub mod cession;
 pub mod clock;
 pub mod config;
 pub mod control_link;

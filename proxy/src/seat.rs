@@ -3,12 +3,19 @@
 //! lease, a table) is rare and takes a lock.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use homing_session::lease::LeaseHolder;
-use homing_wire::{DirectiveId, Incarnation, SessionKey, ZoneId, table::Facts};
+use arc_swap::ArcSwap;
+use homing_session::{
+    joining::{Joining, Neighbour, Standing},
+    lease::LeaseHolder,
+    roster::Begin,
+};
+use homing_wire::{
+    DirectiveId, Gate, Incarnation, SessionKey, ZoneId, table::Facts, zone::gate_among,
+};
 use parking_lot::{Mutex, RwLock};
 
 use crate::live::Live;
@@ -42,6 +49,12 @@ pub struct GateSeat {
     valid_until_ms: AtomicU64,
     /// Sessions with an open directive of a former life: that one may have granted them away.
     inherited: RwLock<HashMap<SessionKey, DirectiveId>>,
+    /// Sessions with an open directive to this life: they may come here, whoever is drawn for them.
+    coming: RwLock<HashSet<SessionKey>>,
+    /// The zone's gates by the newest table. Written before that table is in force, so that what is
+    /// judged by it is never behind what is judged by the table.
+    gates: ArcSwap<Vec<Gate>>,
+    joining: Mutex<Joining>,
 }
 
 impl Seat {
@@ -116,22 +129,59 @@ impl Seat {
         }
     }
 
+    /// Whether a session may begin to be executed here by the placement's word alone. `asked` says
+    /// that the gates that were here before have been asked and do not have it.
+    #[must_use]
+    pub fn begin(&self, key: SessionKey, asked: bool) -> Begin {
+        match self {
+            Self::Solo => Begin::Yes,
+            Self::Edge => Begin::No,
+            Self::Gate(seat) if !seat.draws(key, &seat.name) => Begin::No,
+            Self::Gate(seat) => match seat.standing() {
+                Standing::Settled => Begin::Yes,
+                Standing::Asking if asked => Begin::Yes,
+                Standing::Asking | Standing::Unlisted => Begin::Ask,
+            },
+        }
+    }
+
     /// Looks at a table that is about to be put in force.
     pub fn look_at(&self, next: &Live) {
         let Self::Gate(seat) = self else { return };
         let facts = next.table.facts();
         let Some(zone) = facts.zone_named(&seat.zone) else { return };
+        let stated = &facts.zones[zone.index()];
         let inherited: HashMap<_, _> = next
             .table
             .directives()
             .values()
             .filter(|directive| directive.from == zone)
             .filter(|directive| directive.from_incarnation != seat.incarnation())
+            // Another gate of the zone carries its own out.
+            .filter(|directive| stated.gate_living(directive.from_incarnation).is_none())
             .map(|directive| (directive.key, directive.id))
             .collect();
         let mut known = seat.inherited.write();
         if *known != inherited {
             *known = inherited;
+        }
+        drop(known);
+        let life = seat.incarnation();
+        let coming = next
+            .table
+            .directives()
+            .values()
+            .filter(|directive| directive.to == zone && directive.to_incarnation == life);
+        *seat.coming.write() = coming.map(|directive| directive.key).collect();
+        if **seat.gates.load() != stated.gates {
+            seat.gates.store(std::sync::Arc::new(stated.gates.clone()));
+        }
+        let mut joining = seat.joining.lock();
+        let before = joining.standing();
+        joining.look((&seat.name, life), &stated.gates);
+        if before == Standing::Unlisted && joining.standing() == Standing::Asking {
+            let neighbours = joining.waiting().len();
+            tracing::info!(zone = seat.zone, neighbours, "joins a zone that has gates already");
         }
     }
 }
@@ -147,6 +197,9 @@ impl GateSeat {
             lease: Mutex::default(),
             valid_until_ms: AtomicU64::new(0),
             inherited: RwLock::default(),
+            coming: RwLock::default(),
+            gates: ArcSwap::default(),
+            joining: Mutex::default(),
         }
     }
 
@@ -162,6 +215,43 @@ impl GateSeat {
         *lease = LeaseHolder::default();
         self.valid_until_ms.store(0, Relaxed);
         self.incarnation.store(next.0, Relaxed);
+        *self.joining.lock() = Joining::default();
+        self.coming.write().clear();
+    }
+
+    /// Whether the gate of that name is drawn for a session among those of the zone.
+    #[must_use]
+    pub fn draws(&self, key: SessionKey, name: &str) -> bool {
+        gate_among(&self.gates.load(), key).is_some_and(|gate| gate.name == name)
+    }
+
+    /// How far this life is into its zone.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.joining.lock().standing()
+    }
+
+    /// The gates that have to be asked for sessions that would begin here.
+    #[must_use]
+    pub fn neighbours(&self) -> Vec<Neighbour> {
+        self.joining.lock().waiting().to_vec()
+    }
+
+    /// A gate has said that it has nothing more that this one is drawn for.
+    pub fn has_given_all(&self, neighbour: &Neighbour) {
+        self.joining.lock().done(neighbour);
+    }
+
+    /// Whether a handoff of a session to this very life is open.
+    #[must_use]
+    pub fn is_coming(&self, key: SessionKey) -> bool {
+        self.coming.read().contains(&key)
+    }
+
+    /// Sessions that may come to this life and that another gate is drawn for.
+    #[must_use]
+    pub fn coming_for_others(&self) -> u64 {
+        self.coming.read().iter().filter(|key| !self.draws(**key, &self.name)).count() as u64
     }
 
     /// A renewal is being sent; the number to send it under, and how long until the next one,

@@ -18,6 +18,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 use crate::{
     access_log,
     admin::{self, AdminParts},
+    cession::Cessions,
     clock::Clock,
     config::Settings,
     control_link::{ControlLink, GateLink},
@@ -117,7 +118,7 @@ impl Assembly {
         let lines_dropped = log.as_ref().map(access_log::AccessLog::dropped_counter);
         let shown = self.exposition(&parts).with_edge(listeners.counts(), lines_dropped);
         spawn(&side, "admin", admin::serve(admin_socket, parts, Arc::new(shown)));
-        let SideParts { orders, replicas, .. } = side_parts;
+        let SideParts { orders, replicas, cessions, .. } = side_parts;
 
         let reloading = reload::Reloading {
             settings: ArcSwap::from_pointee(settings),
@@ -140,6 +141,7 @@ impl Assembly {
             cache: self.cache,
             prewarm: self.prewarm,
             replicas,
+            cessions,
             credentials: identity.map(|identity| Arc::new(Credentials::new(identity))),
             log,
         };
@@ -225,7 +227,7 @@ impl Assembly {
         );
         let (reports, reported) = mpsc::channel(QUEUE);
         let mut gate_link = None;
-        let (mut listening, mut replicas) = (None, None);
+        let (mut listening, mut replicas, mut cessions) = (None, None, None);
         if let (Some((socket, hello)), Some(identity)) = (gate, identity) {
             let fleet = self.open_link(side, socket, identity)?;
             let (stepped, steps) = mpsc::channel(QUEUE);
@@ -240,9 +242,24 @@ impl Assembly {
                 clock: Clock::process(),
             }));
             let orders = Arc::clone(&fleet.orders);
-            gate_link = Some(GateLink { hello, orders, stepped, replicas: Arc::clone(&kept) });
-            driver = driver.in_fleet(Arc::clone(&fleet), Arc::clone(&kept));
+            let changing = Arc::new(Cessions::new(
+                (Arc::clone(&live), Arc::clone(&gates)),
+                Arc::clone(&fleet),
+                Arc::clone(&kept),
+                Arc::clone(&self.metrics),
+                (side.handle().clone(), reports.clone()),
+            ));
+            spawn(side, "cessions", Arc::clone(&changing).keep());
+            gate_link = Some(GateLink {
+                hello,
+                orders,
+                stepped,
+                replicas: Arc::clone(&kept),
+                cessions: Arc::clone(&changing),
+            });
+            driver = driver.in_fleet(Arc::clone(&fleet), Arc::clone(&kept), Arc::clone(&changing));
             replicas = Some(kept);
+            cessions = Some(changing);
             listening = Some((fleet, steps));
         }
         let driver = Arc::new(driver);
@@ -299,7 +316,7 @@ impl Assembly {
             }
         };
         spawn(side, "shipper", shipper.run());
-        Ok(SideParts { orders, stores, replicas, under_way, attached })
+        Ok(SideParts { orders, stores, replicas, cessions, under_way, attached })
     }
 
     fn open_link(
@@ -349,6 +366,7 @@ struct SideParts {
     orders: Option<mpsc::Sender<Order>>,
     stores: Arc<Stores>,
     replicas: Option<Arc<Replicas>>,
+    cessions: Option<Arc<Cessions>>,
     under_way: Arc<AtomicU64>,
     attached: Option<Arc<AtomicBool>>,
 }

@@ -8,6 +8,7 @@ mod edge;
 pub mod faults;
 mod gate;
 mod host;
+pub mod joining;
 mod laws;
 mod link;
 pub mod model;

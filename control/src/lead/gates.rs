@@ -2,13 +2,15 @@
 //! in the table before it holds a lease, so that whoever acts knows every directive it must not
 //! touch; it leaves the table only when its lease is over beyond doubt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use homing_session::{
-    handoff::authority::Event,
+    handoff::{authority::Event, record::Pending},
     lease::{LEASE_MS, LeaseLedger, Registered},
 };
-use homing_wire::{Facts, Gate, GateHello, Incarnation, SessionKey, ToProxy, Version, ZoneId};
+use homing_wire::{
+    Facts, Gate, GateHello, Incarnation, SessionKey, ToProxy, Version, Zone, ZoneId,
+};
 
 use super::Lead;
 use crate::{
@@ -23,6 +25,9 @@ pub(super) struct GateBook {
     hellos: BTreeMap<String, (Incarnation, GateHello)>,
     /// The table that shows each gate's present life; `None` for one inherited with the table.
     shown: BTreeMap<String, Version>,
+    /// The life that a session's last records came from, where another gate of its zone is drawn
+    /// for it: a gate that joins a zone takes sessions over only when they are at rest.
+    holders: HashMap<SessionKey, Incarnation>,
 }
 
 impl GateBook {
@@ -38,7 +43,13 @@ impl GateBook {
         for gate in table.iter().flat_map(|t| &t.facts().zones).flat_map(|zone| &zone.gates) {
             ledger.inherit(&gate.name, gate.incarnation, now_ms);
         }
-        Self { ledger, hellos: BTreeMap::new(), shown: BTreeMap::new() }
+        let (hellos, shown, holders) = Default::default();
+        Self { ledger, hellos, shown, holders }
+    }
+
+    /// Whoever has a session, it is not known any more.
+    pub(super) fn forget_holder(&mut self, key: SessionKey) {
+        self.holders.remove(&key);
     }
 }
 
@@ -130,6 +141,7 @@ impl Lead {
         if dead.is_empty() {
             return;
         }
+        self.gates.holders.retain(|_, life| !dead.iter().any(|(_, over)| over == life));
         for (name, incarnation) in &dead {
             tracing::warn!(gate = name, %incarnation, "a gate's lease is over; it is struck off");
             self.gates.shown.remove(name);
@@ -159,10 +171,39 @@ impl Lead {
         self.succeed(now_ms);
     }
 
-    /// The life of each zone's gate for a session. Without gates the installation is solo: the
-    /// zones' gates share the proxy's one life, which goes on in the next process, because what
-    /// it activated it has written down. So no zone is ever declared dead then.
+    /// The life of each zone's gate for a session: the one that a handoff under way or an heir
+    /// names for as long as it is listed, else the one that is drawn. Without gates the
+    /// installation is solo: the zones' gates share the proxy's one life, which goes on in the next
+    /// process, because what it activated it has written down. So no zone is ever declared dead
+    /// then.
     pub(super) fn lives(&self, key: SessionKey) -> Vec<Option<Incarnation>> {
+        let record = self.handoffs.get(&key).map(|held| *held.record());
+        let record = record.filter(|record| record.pending != Pending::Settled);
+        let heir = self.heirs.get(&key);
+        self.lives_by(key, |zone| {
+            let owner = record.filter(|record| record.owner == zone);
+            let target = record.and_then(|record| match record.pending {
+                Pending::Handoff { to, to_incarnation, .. } if to == zone => Some(to_incarnation),
+                _ => None,
+            });
+            let heir = heir.filter(|row| row.heir == zone.0);
+            let heir = heir.map(|row| Incarnation(row.heir_incarnation));
+            [owner.map(|record| record.incarnation), target, heir]
+        })
+    }
+
+    /// The lives that a new handoff of a session from `home` is between: at home the one that its
+    /// records come from, elsewhere those that are drawn, which alone may take anything over.
+    pub(super) fn lives_from(&self, key: SessionKey, home: ZoneId) -> Vec<Option<Incarnation>> {
+        let holder = self.gates.holders.get(&key).copied();
+        self.lives_by(key, |zone| [holder.filter(|_| zone == home)])
+    }
+
+    fn lives_by<const N: usize>(
+        &self,
+        key: SessionKey,
+        named: impl Fn(ZoneId) -> [Option<Incarnation>; N],
+    ) -> Vec<Option<Incarnation>> {
         let Some(table) = &self.table else {
             return Vec::new();
         };
@@ -170,6 +211,31 @@ impl Lead {
         if zones.iter().all(|zone| zone.gates.is_empty()) && self.gates.hellos.is_empty() {
             return vec![Some(Incarnation(0)); zones.len()];
         }
-        zones.iter().map(|zone| zone.gate_of(key).map(|gate| gate.incarnation)).collect()
+        let life = |(index, zone): (usize, &Zone)| {
+            let named = named(ZoneId(index as u8)).into_iter().flatten();
+            let listed = named.filter_map(|life| zone.gate_living(life)).next();
+            listed.or_else(|| zone.gate_of(key)).map(|gate| gate.incarnation)
+        };
+        zones.iter().enumerate().map(life).collect()
+    }
+
+    /// Whether a zone lists that life.
+    pub(super) fn lists_life(&self, zone: ZoneId, life: Incarnation) -> bool {
+        let zones = self.table.as_ref().map(|table| &table.facts().zones);
+        let zone = zones.and_then(|zones| zones.get(zone.index()));
+        zone.is_some_and(|zone| zone.gate_living(life).is_some())
+    }
+
+    /// Records of a session came from that life.
+    pub(super) fn served_by(&mut self, key: SessionKey, zone: ZoneId, life: Incarnation) {
+        let zones = self.table.as_ref().map(|table| &table.facts().zones);
+        let stated = zones.and_then(|zones| zones.get(zone.index()));
+        let drawn = stated.and_then(|zone| zone.gate_of(key)).map(|gate| gate.incarnation);
+        let listed = stated.is_some_and(|zone| zone.gate_living(life).is_some());
+        if listed && drawn != Some(life) {
+            self.gates.holders.insert(key, life);
+        } else {
+            self.gates.holders.remove(&key);
+        }
     }
 }

@@ -78,8 +78,8 @@ impl Lead {
         let mut issued = Vec::new();
         for mut directive in wanted {
             let home = table.home(directive.key);
-            let lives = self.lives(directive.key);
-            let heir = self.heir_of(directive.key, &lives, now_ms);
+            let lives = self.lives_from(directive.key, home.zone);
+            let heir = self.heir_of(directive.key, now_ms);
             // Where no gate lives that could be told, nothing can be handed over.
             let Some(life) = view(&lives, heir).live(home.zone) else {
                 continue;
@@ -123,7 +123,7 @@ impl Lead {
     /// Gives a session's authority an event.
     pub(super) fn tell(&mut self, key: SessionKey, event: Event, now_ms: u64) {
         let lives = self.lives(key);
-        let heir = self.heir_of(key, &lives, now_ms);
+        let heir = self.heir_of(key, now_ms);
         if let Some(held) = self.handoffs.get_mut(&key) {
             held.authority.handle(event, view(&lives, heir), now_ms);
             self.act(key, now_ms);
@@ -219,6 +219,8 @@ impl Lead {
                     "it did not get on, and its target will not take it any more".to_owned(),
                 ));
                 self.rest(key, why, now_ms);
+                // The next one goes to the gate that is drawn, which asks the others.
+                self.gates.forget_holder(key);
                 EndRow::Undone { why: why.name().to_owned(), detail }
             }
         };
@@ -281,6 +283,7 @@ impl Lead {
             }
             FromProxy::Outcome(outcome) => self.outcome(proxy, outcome, now_ms),
             FromProxy::Residence { key, zone, epoch } => {
+                self.served_by(key, zone, incarnation);
                 self.residence(key, Home { zone, epoch }, now_ms);
             }
             FromProxy::Renew { seq } => self.renew(proxy, incarnation, seq, now_ms),

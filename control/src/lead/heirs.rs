@@ -29,14 +29,12 @@ impl Lead {
     ) {
         let Some(table) = &self.table else { return };
         let home = Home { zone: heir.zone, epoch: heir.epoch };
-        let lives = self.lives(heir.key);
-        let live = |zone: ZoneId| lives.get(zone.index()).copied().flatten();
         let late = self.heirs.get(&heir.key).is_some_and(|row| {
             (row.incarnation, row.epoch) == (incarnation.0, heir.epoch.0) && heir.seq < row.seq
         });
         let sound = table.home(heir.key) == home
-            && live(heir.zone) == Some(incarnation)
-            && live(heir.heir) == Some(heir.heir_incarnation)
+            && self.lists_life(heir.zone, incarnation)
+            && self.lists_life(heir.heir, heir.heir_incarnation)
             && heir.heir != heir.zone;
         if late || !sound {
             tracing::debug!(proxy, key = %heir.key, late, "a word about an heir is not taken");
@@ -63,8 +61,8 @@ impl Lead {
         if known.zone != order.from.0 {
             return;
         }
-        let former = self.lives(order.key).get(order.from.index()).copied().flatten();
-        let row = former.filter(|life| *life == order.from_incarnation).map(|life| HeirRow {
+        let former = Some(order.from_incarnation);
+        let row = former.filter(|life| self.lists_life(order.from, *life)).map(|life| HeirRow {
             zone: order.to.0,
             incarnation: order.to_incarnation.0,
             epoch: order.epoch.0,
@@ -77,16 +75,11 @@ impl Lead {
     }
 
     /// Who takes a session if its owner's zone has no live gate.
-    pub(super) fn heir_of(
-        &self,
-        key: SessionKey,
-        lives: &[Option<Incarnation>],
-        now_ms: u64,
-    ) -> Option<ZoneId> {
+    pub(super) fn heir_of(&self, key: SessionKey, now_ms: u64) -> Option<ZoneId> {
         let row = self.heirs.get(&key)?;
         let kept = row.seq > 0 || now_ms.saturating_sub(row.told_ms) < RETAINED_MS;
-        let lives = lives.get(usize::from(row.heir)).copied().flatten();
-        (kept && lives == Some(Incarnation(row.heir_incarnation))).then_some(ZoneId(row.heir))
+        let heir = ZoneId(row.heir);
+        (kept && self.lists_life(heir, Incarnation(row.heir_incarnation))).then_some(heir)
     }
 
     /// Gives the sessions of zones without a live gate to their heirs.
@@ -97,7 +90,7 @@ impl Lead {
             let (home, lives) = (table.home(*key), self.lives(*key));
             let lives_on = lives.get(home.zone.index()).copied().flatten().is_some();
             let known = self.handoffs.contains_key(key);
-            if !lives_on && !known && self.heir_of(*key, &lives, now_ms).is_some() {
+            if !lives_on && !known && self.heir_of(*key, now_ms).is_some() {
                 let life = Incarnation(row.incarnation);
                 orphans.push((*key, Record::settled(home.zone, life, home.epoch)));
             }

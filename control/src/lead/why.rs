@@ -53,7 +53,7 @@ impl Lead {
             (profile.clone(), explanation)
         });
         let (facts, home) = (table.facts().clone(), table.home(key));
-        let heir = self.heir_of(key, &self.lives(key), now_ms);
+        let heir = self.heir_of(key, now_ms);
         Some(Box::new(WhySession { facts, home, heir, known }))
     }
 }

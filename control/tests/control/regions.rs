@@ -143,15 +143,17 @@ async fn an_expected_event_makes_rounds_ask_for_more_until_it_is_forgotten() {
     proxy.update().await;
     proxy.ack().await;
     under_load(&proxy, async || {
+        // The first forecasts know so little that they may ask for all there is.
         let told = predict(at, "", &json!({ "horizon": "5s" })).await.json();
-        told["groups"][0]["outcome"] == "planned"
+        let group = &told["groups"][0];
+        group["outcome"] == "planned" && group["wanted"].as_u64().is_some_and(|all| all < 3)
     })
     .await;
+    let before = shared.lock().unwrap().asked.len();
     let wished = || {
         let asked = &shared.lock().unwrap().asked;
-        asked.iter().any(|(_, told)| told["action"] == "scale" && told["wanted"] == 3)
+        asked[before..].iter().any(|(_, told)| told["action"] == "scale" && told["wanted"] == 3)
     };
-    assert!(!wished());
     let act = json!({ "horizon": "5s", "dryRun": false, "expectedEvent": event(100.0) });
     let first = predict(at, "one", &act).await;
     assert_eq!(first.status, 200, "{first:?}");

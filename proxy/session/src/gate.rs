@@ -17,6 +17,9 @@
 //!
 //! any ── Own, replacing ─► Owner      any ── Release, at a higher epoch ─► Away(to)
 //! any ── LeaseLost ─► Away
+//!
+//! between the gates of one zone
+//!  Owner ── Cede ─► Away(own zone) ── TakeBack ─► Owner      Cede only if nothing is in execution
 //! ```
 //!
 //! A request is executed in `Owner` under a valid lease, waits in `Frozen` and `Granted`, and is
@@ -236,6 +239,8 @@ impl Ownership {
                 self.own(directive, epoch, from)
             }
             Event::Release { to, epoch } => self.release(to, epoch),
+            Event::Cede { zone } => self.cede(zone, guard),
+            Event::TakeBack { zone } => self.take_back(zone),
             Event::LeaseLost => Ok((self.with(Tenure::Away { to: None }), Reaction::Dropped)),
         }
     }
@@ -355,6 +360,28 @@ impl Ownership {
             return Err(Refusal::OldEpoch);
         }
         Ok((self.at(epoch, Tenure::Away { to: Some(to) }), Reaction::Dropped))
+    }
+
+    /// The epoch stays: it counts what the zone was granted, and that has not changed.
+    fn cede(self, zone: ZoneId, guard: Guard) -> Step {
+        match self.tenure {
+            Tenure::Owner => {
+                guard.require_drained()?;
+                Ok((self.with(Tenure::Away { to: Some(zone) }), Reaction::Ceded))
+            }
+            Tenure::Away { to: Some(to) } if to == zone => Ok((self, Reaction::Ceded)),
+            _ => Err(Refusal::OutOfPlace),
+        }
+    }
+
+    fn take_back(self, zone: ZoneId) -> Step {
+        match self.tenure {
+            Tenure::Away { to: Some(to) } if to == zone => {
+                Ok((self.with(Tenure::Owner), Reaction::Owns))
+            }
+            Tenure::Owner => Ok((self, Reaction::Owns)),
+            _ => Err(Refusal::OutOfPlace),
+        }
     }
 
     const fn with(self, tenure: Tenure) -> Self {

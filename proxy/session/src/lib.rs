@@ -12,6 +12,7 @@ pub mod head;
 pub mod health;
 pub mod hold;
 pub mod idle;
+pub mod joining;
 pub mod lease;
 pub mod mint;
 pub mod pace;

@@ -14,12 +14,14 @@ use crate::{
     spread::BuildKeyHasher,
 };
 
+mod cede;
 mod report;
 mod slab;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use cede::{Begin, Cession, Given};
 pub use report::SessionSummary;
 pub use sweep::Ended;
 
@@ -93,6 +95,8 @@ pub enum Admit {
     NoLease,
     /// Not executed: the roster is full of sessions it must not forget.
     Full,
+    /// Not executed: another gate of this zone may still have it and has to be asked.
+    Unasked,
 }
 
 /// What one answered request did.
@@ -172,19 +176,63 @@ impl Roster {
         lease_valid: bool,
         now_ms: u64,
     ) -> Admit {
+        self.admit_if(who, placement, lease_valid, || Begin::Yes, now_ms)
+    }
+
+    /// As [`Self::admit`], at a gate that has neighbours in its zone: `begin` says whether a
+    /// session may begin to be executed here by the placement's word alone. It is asked only where
+    /// that is the question.
+    pub fn admit_if(
+        &mut self,
+        who: Who,
+        placement: &Placement,
+        lease_valid: bool,
+        begin: impl FnOnce() -> Begin,
+        now_ms: u64,
+    ) -> Admit {
         let placed = placement.home(who.key);
         let slot = match self.index.get(&who.key) {
             Some(slot) => *slot,
             None if placed.home.zone != self.zone => return Admit::Moved(placed.home),
             None if !lease_valid => return Admit::NoLease,
-            None => match self.settle(who, placed, placement, now_ms) {
-                Some(slot) => slot,
-                None => return Admit::Full,
+            None => match begin() {
+                Begin::Ask => return Admit::Unasked,
+                Begin::No => return Admit::Moved(placed.home),
+                Begin::Yes => {
+                    let Some(slot) = self.settle(who, placed, placement, now_ms) else {
+                        return Admit::Full;
+                    };
+                    return self.execute(slot, placed.home, (who, lease_valid), now_ms);
+                }
             },
         };
         let resident = self.residents.get_mut(slot);
+        if resident.begins(placed.home, self.zone) {
+            match begin() {
+                Begin::Yes => {
+                    resident.ownership = resident.ownership.taken_back(self.zone);
+                    self.counts.homes += u64::from(resident.ownership.is_home());
+                }
+                Begin::Ask => return Admit::Unasked,
+                Begin::No => {
+                    let epoch = resident.ownership.epoch().max(placed.home.epoch);
+                    return Admit::Moved(Home { zone: self.zone, epoch });
+                }
+            }
+        }
+        self.execute(slot, placed.home, (who, lease_valid), now_ms)
+    }
+
+    fn execute(
+        &mut self,
+        slot: u32,
+        placed: Home,
+        (who, lease_valid): (Who, bool),
+        now_ms: u64,
+    ) -> Admit {
+        let resident = self.residents.get_mut(slot);
         let was_home = resident.ownership.is_home();
-        let admit = resident.admit(placed.home, self.zone, lease_valid);
+        let admit = resident.admit(placed, self.zone, lease_valid);
         if !was_home && resident.ownership.is_home() {
             self.counts.homes += 1;
         }

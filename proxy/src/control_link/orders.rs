@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
-use homing_session::gate::{Event, Reaction, StartFrom};
+use homing_session::{
+    gate::{Event, Reaction, StartFrom},
+    roster::Begin,
+};
 use homing_wire::{
     DirectiveId, FromProxy, Incarnation, OutcomeEnd, SessionKey, ZoneId, message::Activated,
     table::Home,
 };
 
 use super::{ControlLink, Untaken};
+use crate::cession::{Cessions, Whereabouts};
 
 impl ControlLink {
     /// A gate's answer, once and for ever: activated here, or never to be. `None` if the question
@@ -55,6 +59,17 @@ impl ControlLink {
             return None;
         }
         let zone = self.gates.seat().gate()?.zone_in(live.table.facts())?;
+        if !self.gates.answers_for(zone, key) {
+            match (self.gates.seat().begin(key, false), &self.fleet) {
+                (Begin::Yes, _) => {}
+                (Begin::Ask, Some(fleet)) => {
+                    self.own_once_asked(Arc::clone(&fleet.cessions), zone, key, own);
+                    return None;
+                }
+                // Another gate of this zone is drawn for it by now, and has it.
+                (Begin::Ask | Begin::No, _) => return None,
+            }
+        }
         match self.gates.step(&live, zone, key, own, self.now_ms()) {
             Ok(reaction) => {
                 self.told(key, reaction);
@@ -67,6 +82,21 @@ impl ControlLink {
                 None
             }
         }
+    }
+
+    /// Asks the gates that were in the zone before whether one of them has the session, and obeys
+    /// if none does. Control repeats its order, and is answered then; where one has it, control's
+    /// table tells that gate the epoch.
+    fn own_once_asked(&self, cessions: Arc<Cessions>, zone: ZoneId, key: SessionKey, own: Event) {
+        let (live, gates) = (Arc::clone(&self.live), Arc::clone(&self.gates));
+        let now_ms = self.now_ms();
+        tokio::spawn(async move {
+            if cessions.ask(zone, key).await == Whereabouts::Here {
+                let owned = gates.step(&live.load_full(), zone, key, own, now_ms);
+                tracing::debug!(%key, ?owned, "an order to own was carried out late");
+                gates.holds().close(key);
+            }
+        });
     }
 
     /// Tells handoffs under way what control's word has changed.
@@ -88,7 +118,8 @@ impl ControlLink {
     ) -> Option<FromProxy> {
         if !self.gates.seat().is_solo() {
             let live = self.live.load_full();
-            let ours = self.gates.seat().guards(live.table.facts(), zone, key);
+            let ours = self.gates.seat().reaches(live.table.facts(), zone)
+                && incarnation == self.gates.incarnation();
             return ours.then(|| self.fence_at_gate(directive, incarnation, key)).flatten();
         }
         if let Some(ended) = untaken.ends.get(&directive) {
@@ -135,7 +166,8 @@ impl ControlLink {
         let own = Event::Own { directive, incarnation, epoch: home.epoch, from };
         let live = self.live.load_full();
         if !self.gates.seat().is_solo() {
-            let ours = self.gates.seat().guards(live.table.facts(), home.zone, key);
+            let ours = self.gates.seat().reaches(live.table.facts(), home.zone)
+                && incarnation == self.gates.incarnation();
             return ours.then(|| self.own_at_gate(key, own)).flatten();
         }
         match self.gates.step(&live, home.zone, key, own, self.now_ms()) {

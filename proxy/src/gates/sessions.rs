@@ -50,6 +50,25 @@ impl Gates {
         page
     }
 
+    /// Up to `max` sessions that one zone's gate knows, from a cursor on, and where the next ones
+    /// are; the first page begins at 0.
+    #[must_use]
+    pub fn page_of(
+        &self,
+        zone: ZoneId,
+        cursor: u64,
+        max: usize,
+    ) -> (Vec<SessionSummary>, Option<u64>) {
+        let (at, slot) = ((cursor >> 32) as usize, cursor as u32);
+        let Some(shard) = self.shards(zone).get(at) else { return (Vec::new(), None) };
+        let (sessions, next) = shard.lock().page(slot, max);
+        let next = match next {
+            Some(next) => Some((at as u64) << 32 | u64::from(next)),
+            None => (at + 1 < SHARDS).then_some(((at + 1) as u64) << 32),
+        };
+        (sessions, next)
+    }
+
     /// Every session that lives in a zone, as its gate knows it.
     #[must_use]
     pub fn homes(&self, zone: ZoneId) -> Vec<SessionSummary> {

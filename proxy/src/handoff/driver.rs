@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use homing_session::handoff::source::{Source, SourceLimits};
+use homing_session::{
+    handoff::source::{Source, SourceLimits},
+    roster::Begin,
+};
 use homing_wire::{
     Directive, HandoffFigures, Intake, OutcomeEnd, Service, ServiceId, SessionKey, UndoneReason,
     table::Home,
@@ -23,6 +26,7 @@ use super::{
 };
 use crate::{
     activation_log::ActivationLog,
+    cession::{Cessions, Whereabouts},
     clock::Clock,
     gates::Gates,
     live::{Live, LiveTable},
@@ -51,6 +55,7 @@ pub struct Driver {
     /// What a gate in a fleet has beside; `None` in solo.
     fleet: Option<Arc<Fleet>>,
     pub(super) replicas: Option<Arc<Replicas>>,
+    pub(super) cessions: Option<Arc<Cessions>>,
 }
 
 /// What a gate in a fleet hands sessions over with.
@@ -88,14 +93,31 @@ impl Driver {
         metrics: Arc<Metrics>,
         prewarm: Arc<Prewarm>,
     ) -> Self {
-        let (clock, fleet, replicas) = (Clock::process(), None, None);
-        Self { live, gates, stores, log, releases, metrics, prewarm, clock, fleet, replicas }
+        Self {
+            live,
+            gates,
+            stores,
+            log,
+            releases,
+            metrics,
+            prewarm,
+            clock: Clock::process(),
+            fleet: None,
+            replicas: None,
+            cessions: None,
+        }
     }
 
     /// The same, of a gate in a fleet.
     #[must_use]
-    pub fn in_fleet(self, fleet: Arc<Fleet>, replicas: Arc<Replicas>) -> Self {
-        Self { fleet: Some(fleet), replicas: Some(replicas), ..self }
+    pub fn in_fleet(
+        self,
+        fleet: Arc<Fleet>,
+        replicas: Arc<Replicas>,
+        cessions: Arc<Cessions>,
+    ) -> Self {
+        let (fleet, replicas, cessions) = (Some(fleet), Some(replicas), Some(cessions));
+        Self { fleet, replicas, cessions, ..self }
     }
 
     /// Whether a directive is this process's to carry out, in this life.
@@ -106,7 +128,7 @@ impl Driver {
             None => seat.is_solo(),
             Some(gate) => {
                 directive.from_incarnation == gate.incarnation()
-                    && seat.guards(live.table.facts(), directive.from, directive.key)
+                    && seat.reaches(live.table.facts(), directive.from)
             }
         }
     }
@@ -218,6 +240,7 @@ impl Driver {
     ) -> Result<(Option<Arc<dyn StateStore>>, ServiceId), (OutcomeEnd, Option<Home>)> {
         let undone = |why, detail: String| (OutcomeEnd::Undone { why, detail }, None);
         let facts = live.table.facts();
+        self.claim(directive).await.map_err(|(why, detail)| undone(why, detail))?;
         let home = self.gates.home(live, directive.key);
         if home == (Home { zone: directive.to, epoch: directive.epoch }) {
             // Carried out by an earlier life of this process, which could not report any more.
@@ -247,6 +270,38 @@ impl Driver {
             Found::Nowhere => {
                 let detail = "no zone remembers it and no store has state of it".to_owned();
                 Err(undone(UndoneReason::SessionGone, detail))
+            }
+        }
+    }
+
+    /// Sees to it that a session is here that another gate of this zone may have.
+    async fn claim(&self, directive: &Directive) -> Result<(), (UndoneReason, String)> {
+        let Some(cessions) = &self.cessions else { return Ok(()) };
+        let (zone, key) = (directive.from, directive.key);
+        if self.gates.answers_for(zone, key) {
+            return Ok(());
+        }
+        match self.gates.seat().begin(key, false) {
+            Begin::Yes => return Ok(()),
+            Begin::No => {
+                let detail = "another gate of its zone has the session by now".to_owned();
+                return Err((UndoneReason::DrainTimeout, detail));
+            }
+            Begin::Ask => {}
+        }
+        match cessions.ask(zone, key).await {
+            Whereabouts::Here => Ok(()),
+            Whereabouts::At(gate) => {
+                let detail = format!("{gate} has requests or sockets of it in execution");
+                Err((UndoneReason::DrainTimeout, detail))
+            }
+            Whereabouts::Moved(home) => {
+                let detail = format!("it lives in zone {} at epoch {}", home.zone, home.epoch);
+                Err((UndoneReason::Stale, detail))
+            }
+            Whereabouts::Later => {
+                let detail = "another gate of its zone may have it, and does not answer";
+                Err((UndoneReason::DrainTimeout, detail.to_owned()))
             }
         }
     }

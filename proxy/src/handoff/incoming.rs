@@ -78,7 +78,7 @@ impl Incoming {
         driver: &Driver,
         fleet: &Fleet,
         reports: &mpsc::Sender<Report>,
-        (mut send, mut receive): (quinn::SendStream, quinn::RecvStream),
+        (peer, (mut send, mut receive)): (&[String], (quinn::SendStream, quinn::RecvStream)),
     ) {
         let opened = tokio::time::timeout(OPEN_WAIT, frames::read(&mut receive, 0)).await;
         let open = match opened.map(|opened| opened.map(|framed| framed.frame)) {
@@ -86,6 +86,12 @@ impl Incoming {
             Ok(Ok(LinkFrame::Mirror(mirror))) => {
                 if let Some(replicas) = &driver.replicas {
                     replicas.keeper().serve(*mirror, (send, receive)).await;
+                }
+                return;
+            }
+            Ok(Ok(LinkFrame::Cede(cede))) => {
+                if let Some(cessions) = &driver.cessions {
+                    cessions.serve(*cede, peer, send).await;
                 }
                 return;
             }
@@ -395,9 +401,6 @@ fn fits(live: &Live, fleet: &Fleet, open: &Open) -> Result<(ZoneId, ServiceId), 
     if open.to_incarnation != seat.incarnation() {
         let life = seat.incarnation();
         return Err(stale(format!("the gate {} lives its life {life} by now", seat.name)));
-    }
-    if !fleet.seat.guards(facts, zone, open.key) {
-        return Err(stale(format!("another gate than {} guards the session", seat.name)));
     }
     if facts.zones[zone.index()].intake != Intake::Open {
         return Err(unavailable(format!("the zone {} takes no sessions", seat.zone)));

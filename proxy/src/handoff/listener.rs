@@ -70,6 +70,7 @@ async fn connection(
         connection.close(1_u8.into(), b"the table has no gate of your certificate's name");
         return;
     }
+    let names = Arc::new(names);
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
@@ -77,8 +78,9 @@ async fn connection(
                 let Ok(stream) = stream else { break };
                 let (driver, fleet) = (Arc::clone(&driver), Arc::clone(&fleet));
                 let (incoming, reports) = (Arc::clone(&incoming), reports.clone());
+                let names = Arc::clone(&names);
                 streams.spawn(async move {
-                    incoming.serve(&driver, &fleet, &reports, stream).await;
+                    incoming.serve(&driver, &fleet, &reports, (&names, stream)).await;
                 });
             }
             Some(_) = streams.join_next() => {}

@@ -249,7 +249,9 @@ impl<'a> Outgoing<'a> {
             service: service.name.clone(),
             hot: self.driver.prewarm.list(key, service),
         };
-        Some((zone.gate_of(key)?.clone(), open))
+        // The life that the directive names, even if another gate has joined its zone since.
+        let gate = zone.gate_living(to_incarnation).or_else(|| zone.gate_of(key))?;
+        Some((gate.clone(), open))
     }
 
     fn export(&mut self, ticket: u32, since: u64) {

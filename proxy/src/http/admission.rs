@@ -7,7 +7,7 @@ use std::{
 };
 
 use homing_session::{head::HeadView, hold::Waiting, roster::Who};
-use homing_wire::{Epoch, Service, ZoneId, table::Home};
+use homing_wire::{Epoch, Service, SessionKey, ZoneId, table::Home};
 use http::uri::PathAndQuery;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session as Downstream;
@@ -25,7 +25,8 @@ use super::{
     outbound,
 };
 use crate::{
-    gates::{Admission, Named, Permit, Refused, RequestName},
+    cession::Whereabouts,
+    gates::{Admission, Brought, Named, Permit, Refused, RequestName},
     hold::Resumed,
 };
 
@@ -46,6 +47,8 @@ enum LetIn {
     Here(Permit, ZoneId),
     /// Its session lives in a zone that is guarded elsewhere.
     There(Home),
+    /// Another gate of this zone still has its session.
+    Near(String),
 }
 
 /// A request that asks to be let in.
@@ -93,6 +96,7 @@ impl Edge {
             cookie: decision.cookie,
             zone: decision.zone,
             way: Way::Endpoint,
+            near: None,
             place,
             least: hint.map_or(Epoch(0), |home| home.epoch),
             hops: 0,
@@ -126,8 +130,9 @@ impl Edge {
         taken: &mut Taken,
         who: Who,
     ) -> Result<(), Failure> {
-        let seat = self.parts.gates.seat();
-        if !seat.guards(&taken.facts.facts, taken.zone, who.key) {
+        taken.near = None;
+        let drawn = self.parts.gates.seat().guards(&taken.facts.facts, taken.zone, who.key);
+        if !drawn && !self.still_has(taken, who.key) {
             taken.way = Way::Gate;
             return Ok(());
         }
@@ -150,8 +155,21 @@ impl Edge {
                 taken.way = Way::Gate;
                 (taken.zone, taken.least) = (home.zone, home.epoch);
             }
+            LetIn::Near(gate) => {
+                taken.way = Way::Gate;
+                taken.near = Some(gate);
+            }
         }
         Ok(())
+    }
+
+    /// Whether a session is this gate's although another of its zone is drawn for it: that one has
+    /// joined the zone and has not been given it yet.
+    fn still_has(&self, taken: &Taken, key: SessionKey) -> bool {
+        let gates = &self.parts.gates;
+        let own = gates.seat().gate().and_then(|seat| seat.zone_in(&taken.facts.facts));
+        let kept = || self.parts.replicas.as_ref().is_some_and(|kept| kept.keeper().has(key));
+        own == Some(taken.zone) && (gates.answers_for(taken.zone, key) || kept())
     }
 
     /// Takes in what an edge has decided already.
@@ -174,6 +192,7 @@ impl Edge {
             cookie: None,
             zone: own,
             way: Way::Endpoint,
+            near: None,
             place: told.who.and_then(|who| who.place),
             least: told.least,
             hops: told.hops,
@@ -279,12 +298,30 @@ impl Edge {
         let seat = parts.gates.seat();
         let (mut redirects, mut holds) = (0, 0);
         let mut since_ms = None;
+        let mut asked = false;
         loop {
             let now_ms = self.clock.now_ms();
             let waiting = Waiting { since_ms: since_ms.unwrap_or(now_ms), bytes };
             let live = parts.live.load_full();
-            match parts.gates.admit_told(&live, zone, who, least, waiting, now_ms) {
+            let brought = Brought { least, asked: std::mem::take(&mut asked) };
+            match parts.gates.admit_told(&live, zone, who, brought, waiting, now_ms) {
                 Admission::Go(permit) => return Ok(LetIn::Here(permit, zone)),
+                Admission::Ask => {
+                    let since_ms = *since_ms.get_or_insert(now_ms);
+                    match self.ask_neighbours(zone, who.key).await {
+                        Whereabouts::Here => asked = true,
+                        Whereabouts::At(gate) => return Ok(LetIn::Near(gate)),
+                        Whereabouts::Moved(home) => return Ok(LetIn::There(home)),
+                        Whereabouts::Later => {
+                            let patience_ms = live.table.facts().policy.hold.ms_max;
+                            if self.clock.now_ms() >= since_ms + u64::from(patience_ms) {
+                                return Err(Failure::GateUnavailable);
+                            }
+                            tokio::time::sleep(ASK_AGAIN).await;
+                        }
+                    }
+                    *held += Duration::from_millis(self.clock.now_ms().saturating_sub(now_ms));
+                }
                 Admission::Moved(home) if !seat.guards(live.table.facts(), home.zone, who.key) => {
                     return Ok(LetIn::There(home));
                 }
@@ -324,6 +361,15 @@ impl Edge {
                 }
                 Admission::Refused(refusal) => return Err(refused(refusal)),
             }
+        }
+    }
+}
+
+impl Edge {
+    async fn ask_neighbours(&self, zone: ZoneId, key: SessionKey) -> Whereabouts {
+        match &self.parts.cessions {
+            Some(cessions) => cessions.ask(zone, key).await,
+            None => Whereabouts::Later,
         }
     }
 }

@@ -139,7 +139,7 @@ impl Edge {
         let odd = |what: &str| std::io::Error::other(what.to_owned());
         let taken = exchange.taken.as_ref().ok_or_else(|| odd("not taken in"))?;
         let (key, _) = taken.session.ok_or_else(|| odd("no session"))?;
-        let (gate, _) = taken.facts.gate(taken.zone, key).ok_or_else(|| odd("no gate"))?;
+        let (gate, _) = taken.gate(key).ok_or_else(|| odd("no gate"))?;
         let credentials = self.parts.credentials.as_ref().ok_or_else(|| odd("no identity"))?;
         let name = ServerName::try_from(gate.name.clone()).map_err(|_| odd("no name"))?;
         let connector = TlsConnector::from(Arc::clone(&credentials.tunnel));

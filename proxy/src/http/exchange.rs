@@ -24,7 +24,7 @@ use std::{
 
 use homing_session::steer::SteerReason;
 use homing_wire::{
-    Epoch, PlaceId, Service, ServiceId, SessionKey, TrafficLimits, ZoneId, table::Home,
+    Epoch, Gate, PlaceId, Service, ServiceId, SessionKey, TrafficLimits, ZoneId, table::Home,
 };
 
 use super::{body::BodyCount, failure::Failure, hop::HOPS_MAX, key::KeyOrigin, warm::Ahead};
@@ -78,6 +78,8 @@ pub(super) struct Taken {
     pub(super) cookie: Option<String>,
     pub(super) zone: ZoneId,
     pub(super) way: Way,
+    /// The gate of `zone` that still has the session, where that is not the one drawn for it.
+    pub(super) near: Option<String>,
     pub(super) place: Option<PlaceId>,
     /// The epoch at which the session is known to live, or be about to live, in `zone`.
     pub(super) least: Epoch,
@@ -94,6 +96,12 @@ pub(super) struct Taken {
 impl Taken {
     pub(super) fn service(&self) -> Option<&Service> {
         self.facts.facts.services.get(self.service.index())
+    }
+
+    /// The gate that a session's requests are sent to, if they are sent to one.
+    pub(super) fn gate(&self, key: SessionKey) -> Option<(&Gate, Arc<Upstream>)> {
+        let near = self.near.as_deref().and_then(|name| self.facts.gate_named(self.zone, name));
+        near.or_else(|| self.facts.gate(self.zone, key))
     }
 
     pub(super) fn limits(&self) -> TrafficLimits {

@@ -86,10 +86,17 @@ impl EdgeFacts {
     /// The gate of a session in a zone.
     #[must_use]
     pub fn gate(&self, zone: ZoneId, key: SessionKey) -> Option<(&Gate, Arc<Upstream>)> {
-        let gates = &self.facts.zones.get(zone.index())?.gates;
         let gate = self.facts.zones.get(zone.index())?.gate_of(key)?;
-        let index = gates.iter().position(|one| one.name == gate.name)?;
-        Some((gate, Arc::clone(self.gates.get(zone.index())?.get(index)?)))
+        self.gate_named(zone, &gate.name)
+    }
+
+    /// A gate of a zone by its name.
+    #[must_use]
+    pub fn gate_named(&self, zone: ZoneId, name: &str) -> Option<(&Gate, Arc<Upstream>)> {
+        let gates = &self.facts.zones.get(zone.index())?.gates;
+        let index = gates.iter().position(|gate| gate.name == name)?;
+        let upstream = self.gates.get(zone.index())?.get(index)?;
+        Some((gates.get(index)?, Arc::clone(upstream)))
     }
 
     /// The service of a tenant by its name.

@@ -68,12 +68,10 @@ pub(super) fn next_upstream(exchange: &mut Exchange) -> Option<Arc<Upstream>> {
                 endpoints.pick(taken.service, taken.zone, key, &exchange.tried)
             }
             // A session has one gate and no other; who has none may ask at any.
-            Way::Gate => {
-                taken.facts.gate(taken.zone, key).map(|(_, upstream)| upstream).filter(|upstream| {
-                    taken.session.is_some()
-                        || !exchange.tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
-                })
-            }
+            Way::Gate => taken.gate(key).map(|(_, upstream)| upstream).filter(|upstream| {
+                taken.session.is_some()
+                    || !exchange.tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
+            }),
         };
         if found.is_some() || exchange.zones_left.is_empty() {
             return found;
@@ -105,7 +103,7 @@ pub(super) fn gate_peer(
 ) -> Result<Box<HttpPeer>> {
     let key = exchange.taken.as_ref().and_then(|taken| taken.session).map(|(key, _)| key);
     let key = key.unwrap_or(SessionKey(exchange.spread.into()));
-    let gate = exchange.taken.as_ref().and_then(|taken| taken.facts.gate(taken.zone, key));
+    let gate = exchange.taken.as_ref().and_then(|taken| taken.gate(key));
     let Some((gate, _)) = gate else {
         return Err(Error::explain(ErrorType::ConnectNoRoute, "the zone has no gate").into_up());
     };

@@ -171,6 +171,7 @@ impl Ahead {
         exchange.tls = self.tls;
         exchange.spread = self.order.key.low64();
         exchange.taken = Some(Taken {
+            near: None,
             facts: Arc::clone(facts),
             service: *service,
             session: None,

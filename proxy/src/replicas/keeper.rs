@@ -66,6 +66,12 @@ impl Keeper {
         self.kept.contains_key(&key)
     }
 
+    /// How many of those that are kept are such sessions.
+    #[must_use]
+    pub fn count(&self, is_such: impl Fn(SessionKey) -> bool) -> u64 {
+        self.kept.iter().filter(|kept| is_such(*kept.key())).count() as u64
+    }
+
     /// Serves one stream to its end.
     pub(crate) async fn serve(
         &self,

@@ -52,6 +52,12 @@ pub struct Metrics {
     pub sessions_minted: Counter,
     /// Requests redirected from one gate to another.
     pub redirects: Counter,
+    /// Sessions given to another gate of the zone.
+    pub ceded: Counter,
+    /// Sessions that another gate of the zone has given.
+    pub received: Counter,
+    /// Questions to another gate of the zone that had no answer.
+    pub cessions_unanswered: Counter,
     /// Requests that waited in the hold.
     pub holds: Counter,
     /// Of those, requests whose hold reached its bound.
@@ -196,7 +202,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 23] = [
+        let plain: [(&str, &str, &Counter); 26] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -219,6 +225,9 @@ impl Exposition {
             ("cache_hits", "Answers out of the cache", &metrics.cache_hits),
             ("cache_stale", "Answers out of the cache after their time", &metrics.cache_stale),
             ("cache_misses", "Answers the cache did not have", &metrics.cache_misses),
+            ("sessions_ceded", "Sessions given to a gate that joined", &metrics.ceded),
+            ("sessions_received", "Sessions taken over on joining", &metrics.received),
+            ("cessions_unanswered", "Asked for a session in vain", &metrics.cessions_unanswered),
             ("links_refused", "Nodes refused on the handoff link", &metrics.links_refused),
         ];
         for (name, help, counter) in plain {

@@ -143,6 +143,7 @@ impl Setup {
             tokio::spawn(Arc::clone(&views).keep()),
         ];
         let edge = Edge::new(EdgeParts {
+            cessions: None,
             replicas: None,
             learned: Arc::default(),
             credentials: None,

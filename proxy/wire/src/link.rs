@@ -6,12 +6,14 @@ use prost::Message as _;
 
 use crate::{
     codec::{InvalidField, invalid, key, key_to_bytes, record, require, text},
-    ids::{DirectiveId, Epoch, Incarnation},
+    ids::{DirectiveId, Epoch, Incarnation, Version},
     limits::{DETAIL_BYTES_MAX, LINK_HEAD_BYTES_MAX, NAME_BYTES_MAX},
     proto::{self, link_frame::Body},
     record::UndoneReason,
     session_key::SessionKey,
 };
+
+mod cession;
 
 /// The protocol that this build speaks on the link; the TLS handshake agrees on it (ALPN).
 pub const PROTOCOL: &[u8] = b"homing-handoff/1";
@@ -69,6 +71,100 @@ pub enum LinkFrame {
         /// Up to which version, as the owner counts; 0 for nothing.
         version: u64,
     },
+    /// Joined gate to a gate that was there before, first on a stream: what it wants.
+    Cede(Box<Cede>),
+    /// The answer: what has become of one session. Its dedup window follows.
+    Cession(Box<Cession>),
+    /// The answer to a page, after the sessions of it that were given.
+    CededPage {
+        /// Where the next page begins; `None` after the last.
+        next: Option<u64>,
+        /// Sessions of this page that are still there and that any other gate is drawn for.
+        left: u64,
+        /// The table by which that was judged.
+        table: Version,
+    },
+}
+
+/// What a gate that has joined a zone wants of one that was there before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cede {
+    /// The zone by name.
+    pub zone: String,
+    /// The name of the gate that asks.
+    pub gate: String,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The table in force there: whoever answers has one that is no older.
+    pub table: Version,
+    /// Of which sessions.
+    pub of: CedeOf,
+}
+
+/// Which sessions are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CedeOf {
+    /// This one.
+    Session(SessionKey),
+    /// All that can be given of the page that begins here.
+    Page(u64),
+}
+
+/// What has become of a session that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cession {
+    /// The session.
+    pub key: SessionKey,
+    /// What has become of it.
+    pub kind: CessionKind,
+    /// The table by which that was judged.
+    pub table: Version,
+}
+
+impl Cession {
+    /// Bytes of the dedup window that follow.
+    #[must_use]
+    pub fn window_bytes(&self) -> u32 {
+        match &self.kind {
+            CessionKind::Given(given) | CessionKind::GivenBefore(given) => given.window_bytes,
+            _ => 0,
+        }
+    }
+}
+
+/// What has become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CessionKind {
+    /// It is the asker's from here on.
+    Given(Given),
+    /// As `Given`, by an earlier answer: repeated, because that one may have been lost.
+    GivenBefore(Given),
+    /// It is here and cannot be given now: its requests are to be sent here.
+    Here,
+    /// It went to another zone from here.
+    Away {
+        /// The zone by name.
+        zone: String,
+        /// The epoch at which it is owned there.
+        epoch: Epoch,
+    },
+    /// Nothing is known of it here, and never will be.
+    Absent,
+}
+
+/// A session that changes its gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The epoch at which it is owned: it stays as it was.
+    pub epoch: Epoch,
+    /// Whose service.
+    pub tenant: String,
+    /// The service's name.
+    pub service: String,
+    /// Where its client is; empty if nobody said so.
+    pub place: String,
+    /// Bytes of its dedup window, which follow.
+    pub window_bytes: u32,
 }
 
 /// Whose replica a stream carries.
@@ -195,6 +291,13 @@ impl LinkFrame {
             Body::Kept(kept) => {
                 Self::Kept { incarnation: Incarnation(kept.incarnation), version: kept.version }
             }
+            Body::Cede(cede) => Self::Cede(Box::new(cession::cede_from(cede)?)),
+            Body::Cession(cession) => Self::Cession(Box::new(cession::from_proto(cession)?)),
+            Body::CededPage(page) => Self::CededPage {
+                next: (page.next > 0).then_some(page.next),
+                left: page.left,
+                table: Version { term: page.term, n: page.n },
+            },
         })
     }
 
@@ -244,6 +347,12 @@ impl LinkFrame {
             }
             Self::Kept { incarnation, version } => {
                 Body::Kept(proto::LinkKept { incarnation: incarnation.0, version: *version })
+            }
+            Self::Cede(cede) => Body::Cede(cession::cede_to(cede)),
+            Self::Cession(cession) => Body::Cession(cession::to_proto(cession)),
+            Self::CededPage { next, left, table: Version { term, n } } => {
+                let (next, left) = (next.unwrap_or(0), *left);
+                Body::CededPage(proto::LinkCededPage { next, left, term: *term, n: *n })
             }
         }
     }

@@ -45,13 +45,25 @@ impl Zone {
     /// so that one that comes or goes moves only its own share.
     #[must_use]
     pub fn gate_of(&self, key: SessionKey) -> Option<&Gate> {
-        let draw =
-            |gate: &Gate| xxhash_rust::xxh3::xxh3_64_with_seed(gate.name.as_bytes(), key.low64());
-        match self.gates.as_slice() {
-            [] => None,
-            [only] => Some(only),
-            gates => gates.iter().max_by_key(|gate| (draw(gate), &gate.name)),
-        }
+        gate_among(&self.gates, key)
+    }
+
+    /// The gate that lives this life.
+    #[must_use]
+    pub fn gate_living(&self, life: Incarnation) -> Option<&Gate> {
+        self.gates.iter().find(|gate| gate.incarnation == life)
+    }
+}
+
+/// The gate that a session is drawn to among those of its zone; see [`Zone::gate_of`].
+#[must_use]
+pub fn gate_among(gates: &[Gate], key: SessionKey) -> Option<&Gate> {
+    let draw =
+        |gate: &Gate| xxhash_rust::xxh3::xxh3_64_with_seed(gate.name.as_bytes(), key.low64());
+    match gates {
+        [] => None,
+        [only] => Some(only),
+        gates => gates.iter().max_by_key(|gate| (draw(gate), &gate.name)),
     }
 }
 

@@ -11,13 +11,13 @@ pub(crate) struct Fleet {
     roles: std::collections::BTreeMap<String, Role>,
     control: String,
     pub(crate) edge: u16,
-    admin: [u16; 3],
+    admin: [u16; 4],
 }
 
 pub(crate) const ZONES: [&str; 2] = ["paris", "tokyo"];
 
 impl Fleet {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_over(document)
     }
 
@@ -32,8 +32,8 @@ impl Fleet {
         told: impl Fn(usize) -> Vec<String>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ports = free_ports(14);
-        certify(dir.path(), &["control", "edge-1", "gate-paris", "gate-tokyo"]);
+        let ports = free_ports(18);
+        certify(dir.path(), &["control", "edge-1", "gate-paris", "gate-tokyo", "gate-paris-2"]);
         let file = |name: &str, text: String| {
             let path = dir.path().join(name);
             std::fs::write(&path, text).unwrap();
@@ -64,23 +64,23 @@ impl Fleet {
                 identity("edge-1")
             ),
         );
-        let gate_file = |index: usize| {
-            let name = format!("gate-{}", ZONES[index]);
+        let gate_file = |name: &str, zone: &str, [http, link_at, admin]: [u16; 3]| {
             file(
                 &format!("{name}.yaml"),
                 format!(
-                    "name: {name}\nrole: gate\ngate: {{ zone: {}, http: \"127.0.0.1:{}\", link: \
-                     \"127.0.0.1:{}\" }}\nadmin: {{ address: \"127.0.0.1:{}\" }}\nstate_dir: \
-                     {name}-state\n{link}{}",
-                    ZONES[index],
-                    ports[4 + index],
-                    ports[6 + index],
-                    ports[8 + index],
-                    identity(&name)
+                    "name: {name}\nrole: gate\ngate: {{ zone: {zone}, http: \"127.0.0.1:{http}\", \
+                     link: \"127.0.0.1:{link_at}\" }}\nadmin: {{ address: \"127.0.0.1:{admin}\" \
+                     }}\nstate_dir: {name}-state\n{link}{}",
+                    identity(name)
                 ),
             )
         };
-        let gates = [gate_file(0), gate_file(1)];
+        let gates = [0, 1].map(|index| {
+            let (name, ports) =
+                (format!("gate-{}", ZONES[index]), [4, 6, 8].map(|n| ports[n + index]));
+            gate_file(&name, ZONES[index], ports)
+        });
+        gate_file("gate-paris-2", ZONES[0], [ports[12], ports[13], ports[14]]);
         let zones = file("zones.yaml", document(&ports[10..12]));
         let log = |name: &str| dir.path().join(name);
         let listen = |port: u16| format!("127.0.0.1:{port}");
@@ -104,8 +104,9 @@ impl Fleet {
         }
         let role = Role::start(&["proxy", &edge_file], &log("edge.log"));
         roles.insert("edge-1".to_owned(), role);
-        let admin = [ports[3], ports[8], ports[9]];
-        for port in admin {
+        let admin = [ports[3], ports[8], ports[9], ports[14]];
+        for port in &admin[..3] {
+            let port = *port;
             wait_ready(port, "/readyz");
         }
         Self { _dir: dir, roles, control, edge: ports[2], admin }
@@ -125,7 +126,15 @@ impl Fleet {
         drop(self.roles.remove(name));
     }
 
-    fn log(&self, name: &str) -> String {
+    /// Starts a second gate of the first zone.
+    pub(crate) fn add_gate(&mut self, name: &str) {
+        let file = self._dir.path().join(format!("{name}.yaml")).display().to_string();
+        let log = self._dir.path().join(format!("{name}.log"));
+        self.roles.insert(name.to_owned(), Role::start(&["proxy", &file], &log));
+        wait_ready(self.admin[3], "/readyz");
+    }
+
+    pub(crate) fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self._dir.path().join(name)).unwrap_or_default()
     }
 

@@ -10,6 +10,7 @@ mod behind;
 mod check;
 mod demo;
 mod fleet;
+mod joining;
 mod leases;
 mod prewarm;
 #[path = "../../../../proxy/tests/it/redis_server.rs"]

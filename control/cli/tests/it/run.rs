@@ -94,8 +94,19 @@ pub(crate) struct Jar {
 
 impl Jar {
     pub(crate) fn ask(&mut self, port: u16, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        self.try_ask(port, method, path, body).unwrap()
+    }
+
+    /// The same where the connection may break off.
+    pub(crate) fn try_ask(
+        &mut self,
+        port: u16,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let cookie = self.cookie.as_ref().map(|c| format!("Cookie: {c}\r\n")).unwrap_or_default();
         let key = self.key.iter().map(|key| format!("Idempotency-Key: {key}\r\n"));
         let key = key.collect::<String>();
@@ -104,19 +115,19 @@ impl Jar {
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{cookie}{key}Content-Length: {}\r\n\
              Connection: close\r\n\r\n{body}",
             body.len()
-        )
-        .unwrap();
+        )?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        stream.read_to_string(&mut answer)?;
+        let cut = || std::io::Error::other(format!("no whole head: {answer:?}"));
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(cut)?;
         for line in head.lines() {
             let (name, value) = line.split_once(": ").unwrap_or_default();
             if name.eq_ignore_ascii_case("set-cookie") {
                 self.cookie = value.split(';').next().map(str::to_owned);
             }
         }
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, body.to_owned())
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.ok_or_else(cut)?, body.to_owned()))
     }
 }
 

@@ -243,7 +243,7 @@ fn a_gate_killed_during_a_carry_leaves_no_torn_frame() {
 }
 
 /// Says the numbers from one on, and hears them back until all came or the socket ends.
-fn count(mut socket: TcpStream, numbers: u64) -> Vec<u64> {
+pub(crate) fn count(mut socket: TcpStream, numbers: u64) -> Vec<u64> {
     let mut speaker = socket.try_clone().unwrap();
     let speaking = thread::spawn(move || {
         for n in 1..=numbers {

@@ -75,6 +75,16 @@ pub enum Event {
         /// Its epoch.
         epoch: Epoch,
     },
+    /// Give the session to another gate of this very zone, which was drawn for it.
+    Cede {
+        /// The zone.
+        zone: ZoneId,
+    },
+    /// The gate that it was given to is over, and it is this gate's again.
+    TakeBack {
+        /// The zone.
+        zone: ZoneId,
+    },
     /// This life's lease is lost for good: it has been declared dead and holds nothing.
     LeaseLost,
 }
@@ -120,6 +130,8 @@ pub enum Reaction {
     Fenced,
     /// This gate owns the session by the authority's word.
     Owns,
+    /// The session is another gate's of this zone, at the epoch it had.
+    Ceded,
     /// What was held of the session may go.
     Dropped,
 }

@@ -122,6 +122,10 @@ impl Resident {
         match self.ownership.tenure() {
             // Where an owner's word on a directive still matters, its epoch is above the table's.
             Tenure::Owner => home.zone == roster.zone && home.epoch >= self.ownership.epoch(),
+            // Given to another gate of the zone, which knows it better by now.
+            Tenure::Away { to: Some(to) } if to == roster.zone => {
+                self.ownership.may_forget(settled)
+            }
             Tenure::Away { .. } => {
                 home.zone != roster.zone
                     && home.epoch >= self.ownership.epoch()

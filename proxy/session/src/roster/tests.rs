@@ -9,7 +9,7 @@ use homing_wire::{
 };
 use proptest::prelude::*;
 
-use super::{Activity, Admit, Life, Resident, Roster, TransitionRefused, Who};
+use super::{Activity, Admit, Begin, Cession, Life, Resident, Roster, TransitionRefused, Who};
 use crate::{
     gate::{Event, Reaction, Tenure},
     placement::Placement,
@@ -321,4 +321,63 @@ proptest! {
         roster.drain_activity(usize::MAX, &mut reported);
         prop_assert_eq!(reported.iter().map(|told| told.requests).sum::<u32>(), answered);
     }
+}
+
+#[test]
+fn a_session_is_given_between_two_requests_and_never_in_the_midst_of_one() {
+    let placement = placement(&[]);
+    let mut roster = Roster::new(HERE, 8);
+    let key = SessionKey(0);
+    assert_eq!(roster.cede(key, false), Cession::Absent);
+    assert_eq!(roster.cede(key, true), Cession::Here);
+    assert_eq!(roster.admit(who(0), &placement, true, 0), execute(1));
+    roster.dedup_mut(key).unwrap().record(1, 1, 7);
+    assert_eq!(roster.cede(key, false), Cession::Here);
+    roster.finish(key, Some(Activity::default()), 1);
+    let Cession::Given(given) = roster.cede(key, false) else { panic!() };
+    assert_eq!((given.epoch, given.window.is_some()), (Epoch(1), true));
+    assert_eq!(roster.counts().homes, 0);
+    // The answer may have been lost.
+    assert_eq!(roster.cede(key, false), Cession::GivenBefore(given));
+    // Not drawn for it any more, it sends requests on; drawn for it again, it asks, then serves.
+    let elsewhere = Admit::Moved(home(HERE, 1));
+    assert_eq!(roster.admit_if(who(0), &placement, true, || Begin::No, 2), elsewhere);
+    assert_eq!(roster.admit_if(who(0), &placement, true, || Begin::Ask, 2), Admit::Unasked);
+    assert_eq!(roster.admit_if(who(0), &placement, true, || Begin::Yes, 2), execute(1));
+    assert_eq!(roster.counts().homes, 1);
+    assert!(roster.dedup(key).is_some_and(|window| !window.is_empty()));
+}
+
+#[test]
+fn a_session_begins_by_the_placement_only_where_its_gate_may() {
+    let mut roster = Roster::new(HERE, 8);
+    let placed = placement(&[]);
+    assert_eq!(roster.admit_if(who(0), &placed, true, || Begin::Ask, 0), Admit::Unasked);
+    let there = Admit::Moved(home(HERE, 1));
+    assert_eq!(roster.admit_if(who(0), &placed, true, || Begin::No, 0), there);
+    assert!(roster.is_empty());
+    // One that went away and comes back by the table is no different.
+    assert_eq!(roster.admit(who(0), &placed, true, 0), execute(1));
+    roster.finish(SessionKey(0), None, 0);
+    let gone = Event::Release { to: THERE, epoch: Epoch(2) };
+    roster.transition(SessionKey(0), gone, &placed, LIFE, 0).unwrap();
+    assert_eq!(roster.cede(SessionKey(0), false), Cession::Away(home(THERE, 2)));
+    let back = placement(&[(0, home(HERE, 3))]);
+    assert_eq!(roster.admit_if(who(0), &back, true, || Begin::Ask, 1), Admit::Unasked);
+    assert_eq!(roster.admit_if(who(0), &back, true, || Begin::Yes, 1), execute(3));
+    // What it owns, it owns: nobody is asked.
+    let newer = placement(&[(0, home(HERE, 5))]);
+    assert_eq!(roster.admit_if(who(0), &newer, true, || panic!("asked"), 1), execute(5));
+}
+
+#[test]
+fn what_was_given_is_forgotten_once_it_is_quiet() {
+    let placed = placement(&[]);
+    let mut roster = Roster::new(HERE, 8);
+    roster.admit(who(0), &placed, true, 0);
+    roster.finish(SessionKey(0), None, 0);
+    assert!(matches!(roster.cede(SessionKey(0), false), Cession::Given(_)));
+    let mut told = 0;
+    let forgotten = roster.expire(&placed, DirectiveId(0), |_| 1_000, |_| told += 1, 5_000, 64);
+    assert_eq!((forgotten, told, roster.len()), (1, 0, 0));
 }

@@ -78,6 +78,7 @@ pub async fn read(stream: &mut quinn::RecvStream, bytes_max: u64) -> Result<Fram
         LinkFrame::Stage(payload) => (*payload, 0),
         LinkFrame::Grant { payload, window_bytes }
         | LinkFrame::Replica { payload, window_bytes, .. } => (*payload, u64::from(*window_bytes)),
+        LinkFrame::Cession(cession) => (Payload::default(), cession.window_bytes().into()),
         _ => (Payload::default(), 0),
     };
     for (bytes, max) in [(payload.bytes, bytes_max), (window, WINDOW_BYTES_MAX)] {

@@ -61,7 +61,7 @@ impl Edge {
             taken.held += pause;
             pause = hop::PAUSE;
             let key = taken.session.map_or(SessionKey(spread.into()), |(key, _)| key);
-            let has_gate = taken.facts.gate(taken.zone, key).is_some();
+            let has_gate = taken.gate(key).is_some();
             if has_gate || taken.session.is_none() || Instant::now() >= until {
                 return;
             }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use super::EdgeRules;
 use crate::{
     access_log::AccessLog,
+    cession::Cessions,
     gates::Gates,
     http::{
         cache::GateCache, facts::FactsCell, learned::Learned, upstream::Credentials,
@@ -45,6 +46,8 @@ pub struct EdgeParts {
     pub prewarm: Arc<Prewarm>,
     /// Replicas of sessions in other zones, if this process is a gate in a fleet.
     pub replicas: Option<Arc<Replicas>>,
+    /// Sessions that change their gate within the zone, likewise.
+    pub cessions: Option<Arc<Cessions>>,
     /// Where requests are logged, if anywhere.
     pub log: Option<AccessLog>,
 }
