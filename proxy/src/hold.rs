@@ -29,7 +29,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// Everything that waits in the process, and for what.
 #[derive(Debug, Default)]
 pub struct Holds {
-    handovers: DashMap<SessionKey, Arc<Handover>>,
+    handovers: Arc<DashMap<SessionKey, Arc<Handover>>>,
     recalls: Arc<DashMap<SessionKey, watch::Sender<()>>>,
     book: Arc<Mutex<Book>>,
 }
@@ -77,6 +77,7 @@ pub enum Resumed {
 pub struct Recall {
     key: SessionKey,
     recalls: Arc<DashMap<SessionKey, watch::Sender<()>>>,
+    handovers: Arc<DashMap<SessionKey, Arc<Handover>>>,
     /// `None` only while it is being dropped.
     called: Option<watch::Receiver<()>>,
 }
@@ -149,7 +150,12 @@ impl Holds {
     #[must_use]
     pub fn recall(&self, key: SessionKey) -> Recall {
         let called = self.recalls.entry(key).or_default().subscribe();
-        let mut recall = Recall { key, recalls: Arc::clone(&self.recalls), called: Some(called) };
+        let mut recall = Recall {
+            key,
+            recalls: Arc::clone(&self.recalls),
+            handovers: Arc::clone(&self.handovers),
+            called: Some(called),
+        };
         // It may be under way already: then nobody else would tell.
         if self.handovers.contains_key(&key)
             && let Some(called) = &mut recall.called
@@ -201,6 +207,12 @@ impl Recall {
         }
         // The sender lives as long as anyone listens to it.
         std::future::pending().await
+    }
+
+    /// Whether the session is frozen now, or about to be.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.handovers.contains_key(&self.key)
     }
 }
 

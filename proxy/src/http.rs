@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod facts;
 pub mod failure;
 pub mod forwarded;
+mod freeze;
 mod hop;
 pub mod key;
 pub mod learned;

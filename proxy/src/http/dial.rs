@@ -28,6 +28,24 @@ use crate::{
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
+/// HTTP/2 in TLS (RFC 9113 §3.2).
+const H2: &[u8] = b"h2";
+
+/// A connection that was made.
+pub(super) struct Dialled {
+    pub(super) stream: Box<dyn Io>,
+    /// What is spoken on it is HTTP/2.
+    pub(super) speaks_h2: bool,
+    /// It is an endpoint's own TLS.
+    pub(super) tls: bool,
+}
+
+impl Dialled {
+    fn h1(stream: Box<dyn Io>) -> Self {
+        Self { stream, speaks_h2: false, tls: false }
+    }
+}
+
 /// A call that was begun. A leg has many ways out, and is itself dropped when the proxy stops: an
 /// upstream that one of them forgot to count out would look busy for ever.
 pub(super) struct Underway {
@@ -71,12 +89,13 @@ impl Drop for Underway {
 
 impl Edge {
     /// Connects to an endpoint of the zone, and to the next one if that fails; or to its gate.
-    /// Whoever does not speak HTTP/2 is given no endpoint that speaks nothing else.
+    /// Whoever does not speak HTTP/2 is given no endpoint that speaks nothing else; who does is
+    /// told whether it is spoken on this connection.
     pub(super) async fn dial(
         &self,
         exchange: &mut Exchange,
         speaks_h2: bool,
-    ) -> Result<(Box<dyn Io>, Underway), Failure> {
+    ) -> Result<(Dialled, Underway), Failure> {
         let limits = exchange.taken.as_ref().map(Taken::limits).unwrap_or_default();
         let patience = Duration::from_millis(limits.connect_timeout_ms.into());
         let mut failure = Failure::NoEndpoint;
@@ -96,15 +115,18 @@ impl Edge {
                 // Small messages are what these connections are for.
                 let _ = stream.set_nodelay(true);
                 match (is_gate, upstream.endpoint.protocol) {
-                    (true, _) => self.secure(exchange, stream).await,
+                    (true, _) => Ok(Dialled::h1(self.secure(exchange, stream).await?)),
                     (false, UpstreamProtocol::Tls) => {
-                        secure_endpoint(exchange, &upstream, stream).await
+                        secure_endpoint(exchange, &upstream, stream, speaks_h2).await
                     }
-                    (false, _) => Ok(Box::new(stream) as Box<dyn Io>),
+                    (false, protocol) => {
+                        let speaks_h2 = protocol == UpstreamProtocol::H2c;
+                        Ok(Dialled { stream: Box::new(stream), speaks_h2, tls: false })
+                    }
                 }
             };
             failure = match timeout(patience, connect).await {
-                Ok(Ok(stream)) => return Ok((stream, call)),
+                Ok(Ok(dialled)) => return Ok((dialled, call)),
                 Ok(Err(_)) => Failure::ConnectFailed,
                 Err(_) => Failure::ConnectTimeout,
             };
@@ -130,11 +152,17 @@ async fn secure_endpoint(
     exchange: &Exchange,
     upstream: &Upstream,
     stream: TcpStream,
-) -> std::io::Result<Box<dyn Io>> {
+    speaks_h2: bool,
+) -> std::io::Result<Dialled> {
     let odd = |what: &str| std::io::Error::other(what.to_owned());
     let taken = exchange.taken.as_ref().ok_or_else(|| odd("not taken in"))?;
     let name = ServerName::try_from(upstream.host().to_owned()).map_err(|_| odd("no name"))?;
-    // Without ALPN: what is spoken is HTTP/1.1, since it will be an upgrade of that.
-    let connector = TlsConnector::from(taken.facts.endpoints.trust().client_config());
-    Ok(Box::new(connector.connect(name, stream).await?))
+    // Without ALPN what is spoken is HTTP/1.1, which an upgrade is one of.
+    let mut config = taken.facts.endpoints.trust().client_config();
+    if speaks_h2 {
+        Arc::make_mut(&mut config).alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
+    }
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+    Ok(Dialled { stream: Box::new(stream), speaks_h2, tls: true })
 }

@@ -116,11 +116,12 @@ impl ProxyHttp for Edge {
     fn on_connection_reuse(
         &self,
         client: &mut Downstream,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
         facts: Box<dyn std::any::Any + Send + Sync>,
     ) {
         if let Ok(facts) = facts.downcast::<ConnectionFacts>() {
             facts.pace.head_is_read();
+            exchange.pace = Some(Arc::clone(&facts.pace));
             if client.get_keepalive().is_some() {
                 client.set_keepalive(Some(facts.idle_s));
             }

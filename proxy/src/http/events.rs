@@ -16,13 +16,12 @@ use tokio::time::timeout;
 
 use super::{
     edge::{Edge, Side},
-    exchange::{Exchange, Way},
+    exchange::Exchange,
     failure::Failure,
+    freeze::Freeze,
     outbound,
     tunnel::{RESUME, number},
 };
-use crate::hold::Recall;
-
 mod leg;
 
 use leg::Leg;
@@ -131,10 +130,11 @@ impl Edge {
                     leg.close();
                     self.give_back(client, exchange);
                     self.parts.metrics.streams_ended.inc();
-                    // Some of a block may be out, and nothing can follow it. It might also never
-                    // get out, and then the socket is just dropped.
+                    // Some of a block may be out, and nothing can follow it.
                     client.set_keepalive(None);
-                    let _ = timeout(PARTING, client.as_downstream_mut().shutdown()).await;
+                    if !exchange.sever() {
+                        let _ = timeout(PARTING, client.as_downstream_mut().shutdown()).await;
+                    }
                     return Ok(());
                 }
                 Ended::Cut | Ended::Moved(_) => {
@@ -183,7 +183,7 @@ impl Edge {
         leg: &mut Leg,
         stream: &mut Stream,
     ) -> Result<Ended> {
-        let mut recall = self.event_recall(exchange);
+        let mut freeze = self.freeze(exchange);
         let from_gate = exchange.is_for_gate();
         loop {
             tokio::select! {
@@ -193,9 +193,9 @@ impl Edge {
                         stream.splitter.push(data);
                         let blocks = stream.blocks(from_gate);
                         if !blocks.is_empty() {
-                            let passed = pass_blocks(client, exchange, &mut recall, blocks);
-                            if !passed.await? {
-                                return Ok(Ended::Stuck);
+                            match pass(client, &mut freeze, blocks).await {
+                                Some(passed) => passed?,
+                                None => return Ok(Ended::Stuck),
                             }
                         }
                     }
@@ -206,12 +206,15 @@ impl Edge {
                         }
                         let rest = stream.splitter.rest();
                         if !rest.is_empty() {
-                            client.write_response_body(Some(rest), false).await?;
+                            match pass(client, &mut freeze, rest).await {
+                                Some(passed) => passed?,
+                                None => return Ok(Ended::Stuck),
+                            }
                         }
                         return Ok(Ended::Closed);
                     }
                 },
-                () = called(&mut recall), if stream.splitter.may_be_cut() => return Ok(Ended::Cut),
+                () = freeze.called(), if stream.splitter.may_be_cut() => return Ok(Ended::Cut),
                 left = leaves(client) => return Err(left),
             }
         }
@@ -306,14 +309,6 @@ impl Edge {
         let zone = self.parts.live.load().table.facts().zone_named(&zone)?;
         Some(Home { zone, epoch })
     }
-
-    /// Listens for a freeze of the stream's session, if this process counts the stream in flight.
-    fn event_recall(&self, exchange: &Exchange) -> Option<Recall> {
-        let taken = exchange.taken.as_ref().filter(|taken| taken.way == Way::Endpoint)?;
-        taken.permit.as_ref()?;
-        let (key, _) = taken.session?;
-        Some(self.parts.gates.holds().recall(key))
-    }
 }
 
 impl Stream {
@@ -364,24 +359,10 @@ impl Stream {
     }
 }
 
-/// Passes blocks on; whether the client took them. One that does not while its session is to move,
-/// for as long as a cut may take, comes back with the last id that it has read: it would keep the
-/// session here for as long as it likes.
-async fn pass_blocks(
-    client: &mut Downstream,
-    exchange: &Exchange,
-    recall: &mut Option<Recall>,
-    blocks: Bytes,
-) -> Result<bool> {
-    let too_slow = async {
-        called(recall).await;
-        tokio::time::sleep(exchange.half_freeze()).await;
-    };
-    tokio::select! {
-        biased;
-        written = client.write_response_body(Some(blocks), false) => written.map(|()| true),
-        () = too_slow => Ok(false),
-    }
+/// Passes blocks on. `None` if the client does not take them while its session is to move: it would
+/// keep the session here for as long as it likes, and comes back with the last id that it has read.
+async fn pass(client: &mut Downstream, freeze: &mut Freeze, blocks: Bytes) -> Option<Result<()>> {
+    freeze.bound(client.write_response_body(Some(blocks), false)).await
 }
 
 /// Passes on what is no event stream.
@@ -404,12 +385,5 @@ async fn leaves(client: &mut Downstream) -> Box<Error> {
     match client.as_downstream_mut().read_body_or_idle(true).await {
         Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client left"),
         Err(fault) => fault,
-    }
-}
-
-async fn called(recall: &mut Option<Recall>) {
-    match recall {
-        Some(recall) => recall.called().await,
-        None => std::future::pending().await,
     }
 }

@@ -4,6 +4,7 @@
 //! | field | written by |
 //! |---|---|
 //! | `arrived` | [`Exchange::new`] |
+//! | `pace` | `on_connection_reuse` |
 //! | `peer`, `trusted`, `tls`, `request_id`, `why` | `early_request_filter` |
 //! | `taken` | `request_filter`, once the gate has let the request in |
 //! | `spread`, `zones_left` | `request_filter`; `upstream_peer` uses zones up |
@@ -27,12 +28,14 @@ use homing_wire::{
 };
 
 use super::{body::BodyCount, failure::Failure, hop::HOPS_MAX, key::KeyOrigin, warm::Ahead};
-use crate::{endpoints::Upstream, gates::Permit, http::facts::EdgeFacts};
+use crate::{endpoints::Upstream, gates::Permit, http::facts::EdgeFacts, listen::paced::Pace};
 
 /// One request's context.
 #[derive(Debug)]
 pub struct Exchange {
     pub(super) arrived: Instant,
+    /// What the client's connection is held to, if it is one of HTTP/1.
+    pub(super) pace: Option<Arc<Pace>>,
     pub(super) peer: IpAddr,
     pub(super) trusted: bool,
     pub(super) tls: bool,
@@ -121,6 +124,7 @@ impl Exchange {
     pub(super) fn new() -> Self {
         Self {
             arrived: Instant::now(),
+            pace: None,
             peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             trusted: false,
             tls: false,
@@ -140,6 +144,12 @@ impl Exchange {
             ahead: None,
             prewarmed: false,
         }
+    }
+
+    /// Ends the client's connection where it stands, with whatever was not written. False if that
+    /// cannot be done without ending others' requests: it is one of HTTP/2.
+    pub(super) fn sever(&self) -> bool {
+        self.pace.as_ref().map(|pace| pace.sever()).is_some()
     }
 
     /// Whether the request goes on to a gate.

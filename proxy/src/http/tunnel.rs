@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use homing_session::{
-    carry::{self, Progress, Relay, Scanner, Word},
+    carry::{Progress, Relay, Scanner, Word},
     roster::Who,
 };
 use homing_wire::{LongLived, table::Home};
@@ -15,29 +15,27 @@ use http::header;
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session as Downstream;
-use tokio::time::timeout;
 
 use super::{
     edge::{Edge, Side},
     exchange::{Exchange, Taken, Way},
     failure::Failure,
+    freeze::Freeze,
     outbound,
 };
 use crate::gates::Finish;
 
+mod client;
 mod held;
 mod leg;
 mod relay;
 
+use client::STUCK;
 use held::{Held, Seam};
 use leg::{Leg, refuse};
 pub(super) use leg::{RESUME, number};
 
 const SUBPROTOCOL: &str = "sec-websocket-protocol";
-/// The close code for clients that have to come back themselves (RFC 6455, service restart).
-const RESTART: u16 = 1_012;
-/// How long a client that was told to reconnect may take to close.
-const PARTING: Duration = Duration::from_secs(1);
 /// Pause before a home that could not be reached is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
@@ -61,6 +59,10 @@ struct Tunnel {
     seam: Seam,
     /// What of the app's waits for the replica.
     held: Held,
+    /// What is known of freezes of its session.
+    freeze: Freeze,
+    /// Since when messages of the client have waited for the next leg, if they do.
+    cut_at: Option<Instant>,
     /// What client and app agreed to speak at the first handshake.
     subprotocol: Option<http::HeaderValue>,
 }
@@ -110,7 +112,7 @@ impl Edge {
                 Ok(Ended::Closed) => None,
                 Ok(Ended::Recalled) => {
                     drop(leg);
-                    self.part(client, exchange).await;
+                    self.part(client, exchange, &mut tunnel).await;
                     return Ok(());
                 }
                 Ok(ended) => {
@@ -118,6 +120,12 @@ impl Edge {
                     self.next_leg(client, exchange, &mut tunnel, ended).await
                 }
                 Err(fault) => {
+                    if *fault.etype() == STUCK {
+                        // Nothing more is said to the app, and the handoff need not wait.
+                        drop(leg);
+                        self.give_back(client, exchange);
+                        return Ok(());
+                    }
                     tracing::debug!(%fault, "a tunnel broke off");
                     None
                 }
@@ -163,20 +171,21 @@ impl Edge {
         tunnel: &mut Tunnel,
         ended: Ended,
     ) -> Option<Leg> {
-        let began = Instant::now();
+        let cut_at = tunnel.cut_at.take().unwrap_or_else(Instant::now);
         if let Ended::Cut { .. } = ended {
             self.give_back(client, exchange);
+            tunnel.freeze = Freeze::default();
         }
         if !tunnel.seam.between_messages {
             // The rest of the app's message is lost, and no other leg could go on with it.
-            self.give_up(client, tunnel).await;
+            self.give_up(client, exchange, tunnel).await;
             return None;
         }
         let confirmed = match ended {
             Ended::Cut { confirmed } => {
                 if let Err(failure) = self.let_in_again(client, exchange).await {
                     tracing::debug!(failure = failure.name(), "a tunnel finds no home");
-                    self.give_up(client, tunnel).await;
+                    self.give_up(client, exchange, tunnel).await;
                     return None;
                 }
                 confirmed
@@ -197,12 +206,13 @@ impl Edge {
         }
         match self.dial_again(client, exchange, tunnel, confirmed).await {
             Some(leg) => {
-                self.parts.metrics.tunnels_carried.inc();
-                tracing::debug!(gap_us = began.elapsed().as_micros() as u64, "a tunnel is carried");
+                let gap = cut_at.elapsed();
+                self.parts.metrics.carried(gap);
+                tracing::debug!(gap_us = gap.as_micros() as u64, "a tunnel is carried");
                 Some(leg)
             }
             None => {
-                self.give_up(client, tunnel).await;
+                self.give_up(client, exchange, tunnel).await;
                 None
             }
         }
@@ -238,24 +248,6 @@ impl Edge {
         done
     }
 
-    /// Tells the edge where its tunnel goes on.
-    async fn tell_moved(
-        &self,
-        client: &mut Downstream,
-        exchange: &Exchange,
-        tunnel: &Tunnel,
-        confirmed: bool,
-    ) {
-        let Some(taken) = &exchange.taken else { return };
-        let Some(zone) = taken.facts.facts.zones.get(taken.zone.index()) else { return };
-        let messages = confirmed.then(|| tunnel.relay.progress().client());
-        let word = Word::Moved { epoch: taken.least, client: messages };
-        // An edge that is gone has no client to carry.
-        if client.write_response_body(Some(word.frame(&zone.name)), false).await.is_ok() {
-            let _ = timeout(PARTING, read_out(client)).await;
-        }
-    }
-
     /// Dials the session's home until it answers, and gives it what it may have missed.
     async fn dial_again(
         &self,
@@ -277,14 +269,15 @@ impl Edge {
                     // and not to might lose them. The client, told to come back, can ask it.
                     let missed = tunnel.relay.progress().lacks(leg.taken(), confirmed)?;
                     self.parts.metrics.messages_replayed.inc_by(missed.len() as u64);
+                    tunnel.freeze = self.tunnel_freeze(exchange, tunnel);
                     for message in missed {
-                        leg.write(&message).await.ok()?;
+                        tunnel.freeze.bound(leg.write(&message)).await?.ok()?;
                     }
                     // What was kept of the old leg's, its app knows it has to say again.
                     tunnel.held = Held::default();
                     if self.side == Side::Edges {
-                        let resume = Some(Word::Resume.frame(""));
-                        client.write_response_body(resume, false).await.ok()?;
+                        let resume = Word::Resume.frame("");
+                        self.write(client, exchange, tunnel, resume).await.ok()?;
                     }
                     return Some(leg);
                 }
@@ -315,34 +308,6 @@ impl Edge {
             (taken.zone, taken.least) = (home.zone, home.epoch);
         }
     }
-
-    /// Tells the client to reconnect, and gives the session's place back: the app's side is closed
-    /// already.
-    async fn part(&self, client: &mut Downstream, exchange: &mut Exchange) {
-        let close = carry::close(RESTART, "session moved", false);
-        let told = client.write_response_body(Some(close), false).await;
-        self.give_back(client, exchange);
-        // Closing a socket with unread bytes resets it, and the client might never read why.
-        if told.is_ok() {
-            let _ = timeout(PARTING, read_out(client)).await;
-        }
-    }
-
-    /// The client has to come back itself, or is cut off where even that cannot be said.
-    async fn give_up(&self, client: &mut Downstream, tunnel: &Tunnel) {
-        self.parts.metrics.tunnels_broken.inc();
-        if !tunnel.seam.between_frames {
-            return;
-        }
-        let close = carry::close(RESTART, "session moved", false);
-        if client.write_response_body(Some(close), false).await.is_ok() {
-            let _ = timeout(PARTING, read_out(client)).await;
-        }
-    }
-}
-
-async fn read_out(client: &mut Downstream) {
-    while let Ok(Some(_)) = client.as_downstream_mut().read_request_body().await {}
 }
 
 impl Tunnel {
@@ -357,7 +322,17 @@ impl Tunnel {
             frames: Scanner::default(),
             seam: Seam::default(),
             held: Held::default(),
+            freeze: Freeze::default(),
+            cut_at: None,
             subprotocol: leg.reply.head.headers.get(SUBPROTOCOL).cloned(),
+        }
+    }
+
+    /// Keeps the time of a cut. One that is taken back may be followed by another.
+    fn note_cut(&mut self) {
+        match self.carries() && self.relay.is_cut() {
+            true => _ = self.cut_at.get_or_insert_with(Instant::now),
+            false => self.cut_at = None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -45,6 +45,7 @@ const LINGER: Duration = Duration::from_millis(500);
 pub struct Pace {
     /// Counts phases: odd while a head is awaited, even while a request is served.
     phase: AtomicU32,
+    severed: AtomicBool,
     head_bytes_max: usize,
     head_timeout: Duration,
 }
@@ -53,17 +54,31 @@ impl Pace {
     /// A pace whose first head is awaited.
     #[must_use]
     pub fn new(head_bytes_max: usize, head_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { phase: AtomicU32::new(1), head_bytes_max, head_timeout })
+        Self::starting(1, head_bytes_max, head_timeout)
     }
 
     /// A pace that lets everything pass, for protocols that bound their heads themselves.
     #[must_use]
     pub fn free() -> Arc<Self> {
-        Arc::new(Self {
-            phase: AtomicU32::new(0),
-            head_bytes_max: usize::MAX,
-            head_timeout: Duration::MAX,
-        })
+        Self::starting(0, usize::MAX, Duration::MAX)
+    }
+
+    fn starting(phase: u32, head_bytes_max: usize, head_timeout: Duration) -> Arc<Self> {
+        let (phase, severed) = (AtomicU32::new(phase), AtomicBool::new(false));
+        Arc::new(Self { phase, severed, head_bytes_max, head_timeout })
+    }
+
+    /// Nothing is read or written any more: a client that does not read would keep whoever sees
+    /// its last bytes off.
+    pub fn sever(&self) {
+        self.severed.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.severed.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::ConnectionAborted.into()),
+            false => Ok(()),
+        }
     }
 
     /// The next head is awaited from here on.
@@ -184,6 +199,7 @@ impl<S: IO> AsyncRead for Paced<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.pace.check()?;
         if this.refusal.is_some() {
             return this.poll_refuse(cx);
         }
@@ -220,6 +236,7 @@ impl<S: IO> AsyncWrite for Paced<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.pace.check()?;
         if this.gathered.len() + buf.len() > GATHER_BYTES {
             ready!(this.poll_drain(cx))?;
         }
@@ -231,11 +248,13 @@ impl<S: IO> AsyncWrite for Paced<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pace.check()?;
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pace.check()?;
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
@@ -268,8 +287,9 @@ impl<S> fmt::Debug for Paced<S> {
 impl<S: IO> Shutdown for Paced<S> {
     async fn shutdown(&mut self) {
         // The peer may be gone already; there is nobody left to tell.
-        let _ = tokio::io::AsyncWriteExt::flush(self).await;
-        self.inner.shutdown().await;
+        if tokio::io::AsyncWriteExt::flush(self).await.is_ok() {
+            self.inner.shutdown().await;
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use homing_wire::{UndoneReason, ZoneId, message::NackReason};
@@ -83,6 +84,8 @@ pub struct Metrics {
     pub tunnels_carried: Counter,
     /// WebSockets whose client had to be sent away because no next leg could be had.
     pub tunnels_broken: Counter,
+    /// WebSockets that were cut off because their client did not read.
+    pub tunnels_stuck: Counter,
     /// Event streams whose leg was replaced under an open client.
     pub streams_carried: Counter,
     /// Event streams that were ended because no next leg could be had.
@@ -103,6 +106,8 @@ pub struct Metrics {
     pub links_refused: Counter,
     /// Pauses of completed handoffs.
     pub pauses: Pauses,
+    /// How long clients' messages waited while their WebSockets were carried.
+    pub gaps: Gaps,
 }
 
 /// The histogram of pauses.
@@ -116,7 +121,27 @@ impl Default for Pauses {
     }
 }
 
+/// The histogram of a carried WebSocket's gaps.
+#[derive(Clone, Debug)]
+pub struct Gaps(Histogram);
+
+impl Default for Gaps {
+    fn default() -> Self {
+        let edges_ms = [
+            1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0, 192.0, 256.0,
+            384.0, 512.0, 768.0, 1024.0, 1536.0, 2048.0, 4096.0, 8192.0,
+        ];
+        Self(Histogram::new(edges_ms.map(|ms| ms / 1e3)))
+    }
+}
+
 impl Metrics {
+    /// A WebSocket goes on at its next leg after a gap.
+    pub fn carried(&self, gap: Duration) {
+        self.tunnels_carried.inc();
+        self.gaps.0.observe(gap.as_secs_f64());
+    }
+
     /// A handoff has completed after a pause.
     pub fn completed(&self, pause_us: u64) {
         self.handoffs_completed.inc();
@@ -177,7 +202,7 @@ impl Exposition {
         gauges: Arc<dyn Gauges>,
     ) -> Self {
         let mut registry = Registry::with_prefix("homing");
-        let plain: [(&str, &str, &Counter); 25] = [
+        let plain: [(&str, &str, &Counter); 26] = [
             ("cookies_tampered", "Session cookies that no key made", &metrics.cookies_tampered),
             ("cookies_expired", "Session cookies past their session", &metrics.cookies_expired),
             ("tokens_refused", "Bearer tokens not verified", &metrics.tokens_refused),
@@ -193,6 +218,7 @@ impl Exposition {
             ("reloads_refused", "Reloads refused for a bad file", &metrics.reloads_refused),
             ("tunnels_carried", "WebSockets carried to a new leg", &metrics.tunnels_carried),
             ("tunnels_broken", "WebSockets that could not be", &metrics.tunnels_broken),
+            ("tunnels_stuck", "WebSockets whose client did not read", &metrics.tunnels_stuck),
             ("streams_carried", "Event streams carried to a new home", &metrics.streams_carried),
             ("streams_ended", "Event streams ended for want of one", &metrics.streams_ended),
             ("messages_replayed", "Messages given to an app again", &metrics.messages_replayed),
@@ -216,6 +242,8 @@ impl Exposition {
             Unit::Seconds,
             metrics.pauses.0.clone(),
         );
+        let gap = "Time that a client's messages wait while its WebSocket is carried";
+        registry.register_with_unit("tunnel_gap", gap, Unit::Seconds, metrics.gaps.0.clone());
         let undone = UndoneReason::ALL.iter().zip(&metrics.handoffs_undone);
         let labelled = Labelled {
             handoffs: std::iter::once(("completed", "none", metrics.handoffs_completed.clone()))

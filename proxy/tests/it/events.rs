@@ -19,6 +19,8 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use crate::{
     client::{PATIENCE, ask, get},
+    redis_faults::certificates,
+    tls_endpoints::behind_tls,
     whole::{BRISK, Whole, settings_text},
 };
 
@@ -29,6 +31,10 @@ const ZONES: [&str; 2] = ["lisbon", "oslo"];
 enum Manners {
     /// Behind the id it is told.
     Resumes,
+    /// The same, and what is asked is HTTP/2.
+    ResumesInH2,
+    /// The same, and it is HTTP/1.1.
+    ResumesInH1,
     /// It has nothing more to say.
     Done,
     /// Behind the id it is told, and each event is large.
@@ -61,6 +67,11 @@ fn answer(zone: &'static str, manners: Manners, asked: &Request<Incoming>) -> Re
     let header = |name: &str| asked.headers().get(name)?.to_str().ok();
     let origin_form = asked.uri().authority().is_none() || asked.version() == Version::HTTP_2;
     assert!(origin_form, "{}", asked.uri());
+    match manners {
+        Manners::ResumesInH2 => assert_eq!(asked.version(), Version::HTTP_2),
+        Manners::ResumesInH1 => assert_eq!(asked.version(), Version::HTTP_11),
+        Manners::Resumes | Manners::Done | Manners::Floods => {}
+    }
     assert!(header("homing-events").is_none(), "the word between edge and gate");
     if asked.uri().path() == "/page" {
         let page = Full::new(Bytes::from_static(b"<p>no stream</p>")).boxed();
@@ -98,6 +109,23 @@ async fn carrying(manners: Manners, protocol: &str) -> Whole {
         (ZONES[0], numbers(ZONES[0], manners).await),
         (ZONES[1], numbers(ZONES[1], manners).await),
     ];
+    over(zones, protocol, "").await
+}
+
+/// The same behind TLS that speaks these protocols.
+async fn carrying_over_tls(manners: Manners, alpn: &[&[u8]]) -> Whole {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let mut zones = Vec::new();
+    for zone in ZONES {
+        let app = numbers(zone, manners).await;
+        zones.push((zone, behind_tls(app, folder.path(), alpn).await));
+    }
+    let ca = folder.path().join("ca.pem").display().to_string();
+    over([zones[0], zones[1]], "tls", &format!("endpoints_ca: {ca}\n")).await
+}
+
+async fn over(zones: [(&'static str, SocketAddr); 2], protocol: &str, more: &str) -> Whole {
     let text = settings_text(&zones, BRISK)
         .replace("state: { hooks: { timeout: 400ms, max: 64KiB } }", "state: stateless")
         .replace("idle: 1h }\n", "idle: 1h }\n    long_lived: carry\n");
@@ -111,6 +139,7 @@ async fn carrying(manners: Manners, protocol: &str) -> Whole {
         let (plain, stated) = endpoint(*address);
         text.replace(&plain, &stated)
     });
+    let text = text + more;
     Whole::start_edited(&ZONES, BRISK, |_| text.clone()).await
 }
 
@@ -174,8 +203,7 @@ impl Events {
     }
 }
 
-async fn follow(speaks_h2: bool, protocol: &str) {
-    let whole = carrying(Manners::Resumes, protocol).await;
+async fn follow(speaks_h2: bool, whole: Whole) {
     let mut events = Events::open(&whole, speaks_h2, "/").await;
     let (mut n, mut zone) = events.next().await.unwrap();
     assert_eq!(n, 1);
@@ -201,12 +229,19 @@ async fn follow(speaks_h2: bool, protocol: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_is_seen_once_over_four_moves() {
-    follow(false, "h1").await;
+    follow(false, carrying(Manners::Resumes, "h1").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_is_in_http_2_on_both_sides() {
-    follow(true, "h2c").await;
+    follow(true, carrying(Manners::ResumesInH2, "h2c").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_what_the_endpoint_chooses_is_spoken() {
+    follow(false, carrying_over_tls(Manners::ResumesInH2, &[b"h2"]).await).await;
+    follow(false, carrying_over_tls(Manners::ResumesInH1, &[b"http/1.1"]).await).await;
+    follow(false, carrying_over_tls(Manners::ResumesInH1, &[]).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

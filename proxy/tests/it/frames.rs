@@ -15,7 +15,7 @@ use crate::{
     whole::{BRISK, Whole, settings_text},
 };
 
-const SHAKE: &str = "GET /chat HTTP/1.1\r\nhost: shop.example\r\nconnection: Upgrade\r\n\
+pub(crate) const SHAKE: &str = "GET /chat HTTP/1.1\r\nhost: shop.example\r\nconnection: Upgrade\r\n\
                      upgrade: websocket\r\nx-user: ann\r\nsec-websocket-version: 13\r\n\
                      sec-websocket-protocol: chat.v1, chat.v2\r\n\
                      sec-websocket-extensions: permessage-deflate\r\n\

@@ -31,6 +31,7 @@ mod redis_store;
 mod restarts;
 mod sessions;
 mod shop;
+mod stuck;
 mod tls_endpoints;
 mod tunnels;
 mod undone;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// TLS in front of a server that speaks in the clear, with what `certificates` has put in a folder.
-async fn behind_tls(plain: SocketAddr, folder: &Path, alpn: &[&[u8]]) -> SocketAddr {
+pub(crate) async fn behind_tls(plain: SocketAddr, folder: &Path, alpn: &[&[u8]]) -> SocketAddr {
     homing_proxy::listen::tls::install_provider();
     let chain = vec![CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();

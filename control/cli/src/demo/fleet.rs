@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod chaos;
 pub mod figures;
+pub mod gaps;
 pub mod line;
 pub mod mover;
 pub mod socket;
@@ -36,6 +37,9 @@ pub struct FleetReport {
     /// What is felt of the caches after a handoff.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmth: Option<warmth::Warmth>,
+    /// What handoffs cost open WebSockets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<gaps::Gaps>,
     /// The chaos, if it was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chaos: Option<chaos::Outcome>,
@@ -92,9 +96,13 @@ async fn play(stage: &mut Stage, args: &DemoArgs, screen: &Screen) -> Result<Fle
         screen.tell(&format!("the first requests after {wanted} handoffs, prewarmed and cold"));
         report.warmth = Some(warmth::measure(stage, wanted).await?);
     }
+    if args.handoffs > 0 && !stage.stores.is_empty() {
+        screen.tell("handoffs under open WebSockets");
+        report.gaps = Some(gaps::measure(stage, args.handoffs).await?);
+    }
     if args.chaos {
         screen.tell("now with faults");
-        report.chaos = Some(chaos::run(stage, args.seed, screen).await?);
+        report.chaos = Some(chaos::run(stage, args.tier, args.seed, screen).await?);
     }
     Ok(report)
 }
@@ -134,6 +142,9 @@ fn text(report: &FleetReport) -> String {
     if let Some(warmth) = &report.warmth {
         text += &warmth::text(warmth);
     }
+    if let Some(gaps) = &report.gaps {
+        text += &gaps::text(gaps);
+    }
     if let Some(chaos) = &report.chaos {
         let audit = &chaos.audit;
         text += &format!(
@@ -157,6 +168,13 @@ fn text(report: &FleetReport) -> String {
         for word in &audit.words {
             text += &format!("  {word}\n");
         }
+        let allowed = &audit.allowed;
+        if *allowed != audit::Lag::default() {
+            text += &format!(
+                "what an heir of t1 did not have yet, which that tier allows: lost {}, stray {}\n",
+                allowed.lost, allowed.stray
+            );
+        }
         let sockets = &chaos.sockets;
         text += &format!(
             "{} WebSockets: {} numbers said, {} heard back; closed by handoffs alone {}, under faults \
@@ -170,6 +188,24 @@ fn text(report: &FleetReport) -> String {
             sockets.doubled,
             sockets.reordered,
         );
+        for word in &sockets.words {
+            text += &format!("  {word}\n");
+        }
+        if sockets.heard_again + sockets.lag_lost > 0 {
+            text += &format!(
+                "what an heir of t1 did not have yet, which that tier allows: heard again {}, lost \
+                 {}\n",
+                sockets.heard_again, sockets.lag_lost
+            );
+        }
+        if chaos.carried_alone > 0 {
+            let [p50, p99] = chaos.gap_alone_ms;
+            text += &format!(
+                "{} legs replaced by handoffs alone, a client's message waited p50/p99 {p50:.1} / \
+                 {p99:.1} ms\n",
+                chaos.carried_alone
+            );
+        }
         text += if chaos.violations() == 0 { "no violation\n" } else { "PROMISES WERE BROKEN\n" };
     }
     text

@@ -6,6 +6,7 @@
 mod backtest;
 mod backtest_anomalies;
 mod backtest_own;
+mod behind;
 mod check;
 mod demo;
 mod fleet;
@@ -22,5 +23,6 @@ mod run;
 mod scaling;
 mod sockets;
 mod streams;
+mod stuck;
 mod under_control;
 mod walk;

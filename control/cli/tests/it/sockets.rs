@@ -113,7 +113,7 @@ fn uniform(payload: &[u8]) -> bool {
     payload.len() == MESSAGE && payload.iter().all(|byte| *byte == payload[0])
 }
 
-fn document(apps: &[u16]) -> String {
+pub(crate) fn document(apps: &[u16]) -> String {
     let zone = |n: usize| {
         format!("  - {{ name: {}, endpoints: [\"127.0.0.1:{}\"] }}\n", ZONES[n], apps[n])
     };
@@ -263,26 +263,29 @@ pub(crate) fn count(mut socket: TcpStream, numbers: u64) -> Vec<u64> {
     heard
 }
 
+/// A fleet of notebooks of tier T2 over these stores, with this longest wait.
+pub(crate) fn t2(stores: &[RedisServer; 2], wait_max: &str) -> Fleet {
+    let [paris, tokyo] = [stores[0].url(), stores[1].url()];
+    let state = format!(
+        "redis: {{ paris: \"{paris}\", tokyo: \"{tokyo}\" }}, keys: [\"notebook:{{id}}\", \
+         \"socket:{{id}}\", \"taken:{{id}}\", \"leg:{{id}}\"]"
+    );
+    let stated = format!("state: {{ {state} }}\n    tier: t2\n    long_lived: carry\n");
+    let document = |apps: &[u16]| {
+        let text = fleet::document(apps).replace("state: hooks\n", &stated);
+        text + &format!("policy:\n  hold: {{ wait_max: {wait_max} }}\n")
+    };
+    Fleet::start_with(document, |zone| vec!["--redis".to_owned(), stores[zone].url()])
+}
+
 #[test]
 fn a_socket_of_t2_goes_to_its_heir_with_every_message_once() {
     if !redis_server::installed() {
         return;
     }
     let mut stores = [RedisServer::start(&[]), RedisServer::start(&[])];
-    let urls: Vec<String> = stores.iter().map(RedisServer::url).collect();
-    let state = format!(
-        "redis: {{ paris: \"{}\", tokyo: \"{}\" }}, keys: [\"notebook:{{id}}\", \
-         \"socket:{{id}}\", \"taken:{{id}}\", \"leg:{{id}}\"]",
-        urls[0], urls[1]
-    );
-    let stated = format!("state: {{ {state} }}\n    tier: t2\n    long_lived: carry\n");
-    let document = |apps: &[u16]| {
-        let text = fleet::document(apps).replace("state: hooks\n", &stated);
-        // Longer than a lease and the silence after it.
-        text + "policy:\n  hold: { wait_max: 60s }\n"
-    };
-    let mut fleet =
-        Fleet::start_with(document, |zone| vec!["--redis".to_owned(), urls[zone].clone()]);
+    // Longer than a lease and the silence after it.
+    let mut fleet = t2(&stores, "60s");
     let mut jar = Jar::default();
     let (status, told) = jar.ask(fleet.edge, "GET", "/notebook", "");
     assert_eq!(status, 200, "{told}\n{}", fleet.logs());

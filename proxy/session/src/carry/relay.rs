@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use super::{Broken, CARRIED, CLOSE, OURS, Part, Progress, Scanner, Word, close};
 
+/// Pauses in a row after which a client's side that does nothing is cut off all the same.
+const MISSED_MAX: u32 = 2;
+
 /// What is at the two ends of this process's part of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
@@ -85,6 +88,10 @@ pub struct Relay {
     phase: Phase,
     /// The last pause asked for.
     turn: u32,
+    /// Pauses that the client's side let pass in a row, the last one among them.
+    missed: u32,
+    /// It has said something since the last one.
+    spoke: bool,
     /// What each of the two halves of a cut may take.
     half_ms: u64,
     from_client: Scanner,
@@ -107,6 +114,8 @@ impl Relay {
             ends: Ends { from_edge: false, to_gate: false },
             phase: Phase::Open,
             turn: 0,
+            missed: 0,
+            spoke: false,
             half_ms: 0,
             from_client: Scanner::default(),
             from_app: Scanner::default(),
@@ -121,7 +130,7 @@ impl Relay {
     /// A leg begins. Of the client's stream what was not passed on is still to be.
     pub fn begin(&mut self, ends: Ends, half_ms: u64) {
         (self.ends, self.half_ms) = (ends, half_ms);
-        (self.phase, self.over) = (Phase::Open, false);
+        (self.phase, self.over, self.missed) = (Phase::Open, false, 0);
         (self.from_app, self.heard) = (Scanner::default(), Bytes::new());
     }
 
@@ -166,8 +175,15 @@ impl Relay {
         matches!(self.phase, Phase::Parting { .. })
     }
 
+    /// Whether messages of the client have to wait for the next leg.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        matches!(self.phase, Phase::Paused | Phase::Parting { .. })
+    }
+
     /// The client's side said something. Only when `reads_client`.
     pub fn client_said(&mut self, bytes: Bytes) {
+        self.spoke = true;
         self.waiting = bytes;
     }
 
@@ -189,6 +205,7 @@ impl Relay {
     /// so this is not to be called inside one.
     pub fn recall(&mut self, now_ms: u64) -> Option<Bytes> {
         self.turn += 1;
+        self.spoke = false;
         let (turn, until_ms) = (self.turn, Some(now_ms + self.half_ms));
         self.phase = Phase::Finishing { until_ms, turn, answered: false };
         self.ends.from_edge.then(|| Word::Pause { turn }.frame(""))
@@ -207,8 +224,14 @@ impl Relay {
     /// The deadline has come. The word goes to the client's side, as that of `recall`.
     pub fn late(&mut self) -> Option<Act> {
         match self.phase {
-            // The handoff will not get its freeze either, and comes back.
+            // The handoff will not get its freeze either, and comes back. Who is in the middle of
+            // a message may go on; who does nothing, again, would keep the session here for ever.
             Phase::Finishing { .. } => {
+                let is_idle = !self.spoke || self.from_client.at_boundary();
+                self.missed = if is_idle { self.missed + 1 } else { 0 };
+                if self.missed >= MISSED_MAX {
+                    return Some(self.end(Ended::Cut { confirmed: false }));
+                }
                 self.phase = Phase::Open;
                 let resume = || Act::ToClient { bytes: Word::Resume.frame(""), messages: 0 };
                 self.ends.from_edge.then(resume)
@@ -286,6 +309,7 @@ impl Relay {
             if !self.ends.from_edge {
                 return Some(self.end(Ended::Refused(Broken::Reserved)));
             }
+            self.missed = 0;
             // The answer to a pause that was taken back is no cut: more follows it.
             if let Phase::Finishing { turn: asked, answered, .. } = &mut self.phase
                 && let Some((Word::Paused { turn }, _)) = Word::read(&part.payload)

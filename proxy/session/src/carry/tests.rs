@@ -162,3 +162,52 @@ proptest! {
         while let Ok(Some(_)) = scanner.next(&mut input) {}
     }
 }
+
+/// A gate's machine in the middle of nothing.
+fn gate() -> Relay {
+    let mut gate = Relay::new(Progress::default());
+    gate.begin(Ends { from_edge: true, to_gate: false }, 100);
+    gate
+}
+
+/// A pause that is not answered in time; what the gate makes of that.
+fn missed(gate: &mut Relay, from_ms: u64) -> Option<Act> {
+    assert!(gate.recall(from_ms).is_some());
+    assert_eq!(gate.poll(from_ms + 99), None);
+    assert_eq!(gate.deadline(), Some(from_ms + 100));
+    gate.late()
+}
+
+#[test]
+fn a_pause_that_is_missed_twice_in_a_row_is_not_asked_for_again() {
+    let resume = Some(Act::ToClient { bytes: Word::Resume.frame(""), messages: 0 });
+    let cut = Some(Act::Ended(Ended::Cut { confirmed: false }));
+    let mut gate = gate();
+    assert_eq!(missed(&mut gate, 0), resume);
+    // An answer, too late as it may be, shows that somebody is there.
+    gate.client_said(control(OURS, b"paused 1", true));
+    assert_eq!(gate.poll(150), None);
+    assert_eq!(missed(&mut gate, 200), resume);
+    assert_eq!(missed(&mut gate, 400), cut);
+    assert_eq!(gate.poll(600), None, "the leg is over");
+    gate.begin(Ends { from_edge: true, to_gate: false }, 100);
+    assert_eq!(missed(&mut gate, 800), resume, "another leg begins at nothing");
+}
+
+#[test]
+fn who_is_in_the_middle_of_a_message_has_not_missed_the_pause() {
+    let resume = Some(Act::ToClient { bytes: Word::Resume.frame(""), messages: 0 });
+    let mut gate = gate();
+    gate.client_said(Bytes::from(frame(false, 2, &[1; 50], true)));
+    assert!(matches!(gate.poll(0), Some(Act::ToApp { .. })));
+    for n in 0..5 {
+        let from_ms = 200 * n;
+        assert!(gate.recall(from_ms).is_some());
+        gate.client_said(Bytes::from(frame(false, 0, &[2; 50], true)));
+        assert!(matches!(gate.poll(from_ms + 50), Some(Act::ToApp { .. })));
+        assert_eq!(gate.late(), resume);
+    }
+    // Nothing more comes: it may be in the middle for ever.
+    assert_eq!(missed(&mut gate, 2_000), resume);
+    assert_eq!(missed(&mut gate, 2_200), Some(Act::Ended(Ended::Cut { confirmed: false })));
+}

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use homing_wire::UpstreamProtocol;
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::Empty;
 use hyper::{
@@ -17,7 +16,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{RESUME, TOKEN, names_events};
 use crate::http::{
-    dial::{Io, Underway},
+    dial::{Dialled, Underway},
     edge::{Edge, Side},
     exchange::{Exchange, Taken, Way},
     failure::Failure,
@@ -72,15 +71,10 @@ impl Edge {
             if exchange.is_for_gate() {
                 self.await_gate(exchange).await;
             }
-            let (stream, mut call) = self.dial(exchange, true).await?;
+            let (dialled, mut call) = self.dial(exchange, true).await?;
             let head = head_for(asked, exchange, resume, token, self.side)?;
-            let speaks_h2 = !exchange.is_for_gate()
-                && exchange
-                    .served_by
-                    .as_ref()
-                    .is_some_and(|upstream| upstream.endpoint.protocol == UpstreamProtocol::H2c);
-            let request = request(asked, &head, speaks_h2)?;
-            let answered = timeout(patience, ask(stream, request, speaks_h2)).await;
+            let request = request(asked, &head, &dialled)?;
+            let answered = timeout(patience, ask(dialled, request)).await;
             let (response, driver) = match answered {
                 Ok(Ok(answered)) => answered,
                 Ok(Err(_)) => {
@@ -112,12 +106,11 @@ impl Edge {
 }
 
 async fn ask(
-    stream: Box<dyn Io>,
+    dialled: Dialled,
     request: Request<Empty<Bytes>>,
-    speaks_h2: bool,
 ) -> hyper::Result<(http::Response<Incoming>, Driver)> {
-    let io = TokioIo::new(stream);
-    if speaks_h2 {
+    let io = TokioIo::new(dialled.stream);
+    if dialled.speaks_h2 {
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
         let driver = Driver(tokio::spawn(async move {
             // How it ended, the body tells.
@@ -159,12 +152,13 @@ fn head_for(
 fn request(
     asked: &RequestHeader,
     head: &RequestHeader,
-    speaks_h2: bool,
+    dialled: &Dialled,
 ) -> Result<Request<Empty<Bytes>>, Failure> {
     let host = outbound::host(asked);
     let path = asked.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let uri = match speaks_h2 {
-        true => Uri::builder().scheme("http").authority(host).path_and_query(path).build(),
+    let scheme = if dialled.tls { "https" } else { "http" };
+    let uri = match dialled.speaks_h2 {
+        true => Uri::builder().scheme(scheme).authority(host).path_and_query(path).build(),
         false => Uri::builder().path_and_query(path).build(),
     };
     let mut request = Request::builder().method("GET").uri(uri.map_err(|_| Failure::Internal)?);
@@ -172,7 +166,7 @@ fn request(
     for (name, value) in head.headers.iter().filter(|(name, _)| !hops.contains(&name.as_str())) {
         request = request.header(name, value);
     }
-    if !speaks_h2 {
+    if !dialled.speaks_h2 {
         request = request.header(header::HOST, host);
     }
     request.body(Empty::new()).map_err(|_| Failure::Internal)

@@ -85,7 +85,8 @@ impl Edge {
             if exchange.is_for_gate() {
                 self.await_gate(exchange).await;
             }
-            let (mut stream, mut call) = self.dial(exchange, false).await?;
+            let (dialled, mut call) = self.dial(exchange, false).await?;
+            let mut stream = dialled.stream;
             let shaken = shake_hands(&mut stream, asked, exchange, resume, self.side);
             let failure = match timeout(patience, shaken).await {
                 Ok(Ok(reply)) => {

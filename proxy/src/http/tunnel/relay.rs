@@ -15,12 +15,10 @@ use super::{
     held::{Behind, Seam},
     leg::{Leg, PIECE_BYTES},
 };
-use crate::{
-    hold::Recall,
-    http::{
-        edge::{Edge, Side},
-        exchange::{Exchange, Way},
-    },
+use crate::http::{
+    edge::{Edge, Side},
+    exchange::{Exchange, Way},
+    freeze::come,
 };
 
 /// A tunnel on which neither side says anything for this long is ended.
@@ -41,7 +39,8 @@ impl Edge {
         leg: &mut Leg,
         tunnel: &mut Tunnel,
     ) -> Result<Ended> {
-        let (began, mut recall) = (Instant::now(), self.recall(exchange, tunnel));
+        let began = Instant::now();
+        tunnel.freeze = self.tunnel_freeze(exchange, tunnel);
         let now_ms = || began.elapsed().as_millis() as u64;
         let mut leave_at = None;
         let to_gate = is_to_gate(exchange);
@@ -56,6 +55,7 @@ impl Edge {
             if let Some(ended) = self.advance(client, exchange, leg, tunnel, now_ms()).await? {
                 return Ok(ended);
             }
+            tunnel.note_cut();
             piece.reserve(PIECE_BYTES);
             let carries = tunnel.carries();
             let is_open = !carries || tunnel.relay.is_open();
@@ -67,10 +67,13 @@ impl Edge {
                 said = client.as_downstream_mut().read_request_body(),
                     if !carries || tunnel.relay.reads_client() => match said? {
                     Some(said) if carries => tunnel.relay.client_said(said),
-                    Some(said) => {
-                        leg.write(&said).await?;
-                        self.spoken(exchange);
-                    }
+                    Some(said) => match tunnel.freeze.bound(leg.write(&said)).await {
+                        Some(written) => {
+                            written?;
+                            self.spoken(exchange);
+                        }
+                        None => return unread(tunnel),
+                    },
                     None => return Ok(Ended::Closed),
                 },
                 read = leg.read.read_buf(&mut piece), if !tunnel.held.is_full() => {
@@ -79,11 +82,15 @@ impl Edge {
                     }
                     self.app_said(client, exchange, tunnel, piece.split().freeze()).await?;
                 },
-                () = called(&mut recall), if leave_at.is_none() && is_open && may_speak => {
+                () = tunnel.freeze.called(), if leave_at.is_none() && is_open && may_speak => {
+                    let since = tunnel.freeze.heed();
                     if !carries {
-                        leave_at = Some(Instant::now() + jitter(exchange));
-                    } else if let Some(word) = tunnel.relay.recall(now_ms()) {
-                        client.write_response_body(Some(word), false).await?;
+                        leave_at = Some(since + jitter(exchange));
+                        continue;
+                    }
+                    let since_ms = since.saturating_duration_since(began).as_millis() as u64;
+                    if let Some(word) = tunnel.relay.recall(since_ms) {
+                        self.write(client, exchange, tunnel, word).await?;
                     }
                 }
                 kept = tunnel.held.kept() => {
@@ -95,13 +102,17 @@ impl Edge {
                     let ended = self.let_all_go(client, exchange, tunnel).await?;
                     return Ok(ended.unwrap_or(Ended::Recalled));
                 }
-                () = come(deadline), if may_be_late => match tunnel.relay.late() {
-                    Some(Act::ToClient { bytes, .. }) => {
-                        client.write_response_body(Some(bytes), false).await?;
+                () = come(deadline), if may_be_late => {
+                    let act = tunnel.relay.late();
+                    tunnel.freeze.let_pass();
+                    match act {
+                        Some(Act::ToClient { bytes, .. }) => {
+                            self.write(client, exchange, tunnel, bytes).await?;
+                        }
+                        Some(_) => return Ok(Ended::Cut { confirmed: false }),
+                        None => {}
                     }
-                    Some(_) => return Ok(Ended::Cut { confirmed: false }),
-                    None => {}
-                },
+                }
                 () = tokio::time::sleep(SILENCE_MAX) => {
                     return Err(Error::explain(ErrorType::ReadTimedout, "silence"));
                 }
@@ -121,8 +132,12 @@ impl Edge {
         while let Some(act) = tunnel.relay.poll(now_ms) {
             let ended = match act {
                 Act::ToApp { bytes, ends_message } => {
-                    if leg.write(&bytes).await.is_err() {
-                        return self.app_left(client, exchange, tunnel).await.map(Some);
+                    match tunnel.freeze.bound(leg.write(&bytes)).await {
+                        Some(Ok(())) => {}
+                        Some(Err(_)) => {
+                            return self.app_left(client, exchange, tunnel).await.map(Some);
+                        }
+                        None => return unread(tunnel).map(Some),
                     }
                     if ends_message {
                         self.spoken(exchange);
@@ -164,7 +179,9 @@ impl Edge {
                 Ok(Ended::Moved { home: Home { zone, epoch }, confirmed })
             }
             carry::Ended::Moved { .. } => Err(odd(&"no such word")),
-            carry::Ended::Refused(broken) => self.refuse_stream(client, tunnel, &broken).await,
+            carry::Ended::Refused(broken) => {
+                self.refuse_stream(client, exchange, tunnel, &broken).await
+            }
             carry::Ended::Odd(broken) => Err(odd(&broken)),
             carry::Ended::Left => {
                 let taken = exchange.taken.as_ref();
@@ -176,7 +193,7 @@ impl Edge {
                 }
                 if self.side == Side::Edges && tunnel.seam.between_frames {
                     let left = carry::close(APP_LEFT, "the app left", false);
-                    client.write_response_body(Some(left), false).await?;
+                    self.say_last(client, exchange, tunnel, left).await;
                 }
                 Ok(Ended::Closed)
             }
@@ -219,13 +236,14 @@ impl Edge {
     async fn refuse_stream(
         &self,
         client: &mut Downstream,
-        tunnel: &Tunnel,
+        exchange: &Exchange,
+        tunnel: &mut Tunnel,
         broken: &carry::Broken,
     ) -> Result<Ended> {
         tracing::debug!(%broken, "a client's stream is refused");
         if tunnel.seam.between_frames {
             let close = carry::close(PROTOCOL, "protocol error", false);
-            client.write_response_body(Some(close), false).await?;
+            self.say_last(client, exchange, tunnel, close).await;
         } else {
             // Inside a frame nothing can be said: the end of the socket has to say it.
             self.parts.metrics.tunnels_broken.inc();
@@ -248,7 +266,7 @@ impl Edge {
             self.ask_replica(exchange, tunnel);
             return Ok(());
         }
-        client.write_response_body(Some(said), false).await?;
+        self.write(client, exchange, tunnel, said).await?;
         tunnel.relay.got(messages);
         tunnel.seam = seam;
         Ok(())
@@ -283,7 +301,7 @@ impl Edge {
                 Side::Clients => Ended::Closed,
             }));
         };
-        client.write_response_body(Some(said), false).await?;
+        self.write(client, exchange, tunnel, said).await?;
         tunnel.relay.got(messages);
         tunnel.seam = seam;
         self.ask_replica(exchange, tunnel);
@@ -306,33 +324,21 @@ impl Edge {
         }
         Ok(None)
     }
-
-    /// Listens for a freeze of the tunnel's session, if its service has something done about it
-    /// and it is this process that counts the tunnel in flight.
-    fn recall(&self, exchange: &Exchange, tunnel: &Tunnel) -> Option<Recall> {
-        let taken = exchange.taken.as_ref()?;
-        taken.permit.as_ref()?;
-        let (key, _) = taken.session?;
-        let told = tunnel.policy != LongLived::Drain;
-        told.then(|| self.parts.gates.holds().recall(key))
-    }
 }
 
 fn odd(fault: &dyn std::fmt::Display) -> Box<Error> {
     Error::explain(ErrorType::InvalidHTTPHeader, fault.to_string()).into_up()
 }
 
-async fn called(recall: &mut Option<Recall>) {
-    match recall {
-        Some(recall) => recall.called().await,
-        None => std::future::pending().await,
+/// The app does not read while its session is to move: what it took is as if it had left, and no
+/// other app can go on with the client's message.
+fn unread(tunnel: &Tunnel) -> Result<Ended> {
+    if tunnel.carries() {
+        return Ok(Ended::Cut { confirmed: false });
     }
-}
-
-async fn come(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+    match tunnel.seam.between_frames {
+        true => Ok(Ended::Recalled),
+        false => Error::e_explain(ErrorType::WriteError, "an app does not read"),
     }
 }
 

@@ -92,3 +92,18 @@ async fn small_writes_leave_together_and_large_ones_in_order() {
     assert!(buf.starts_with(b"head;body;xxx") && buf.ends_with(b"xxx"));
     assert_eq!(server.gathered.capacity(), 0);
 }
+
+#[tokio::test]
+async fn a_severed_connection_waits_for_nobody() {
+    let (client, mut server, pace) = pair(1_000);
+    pace.head_is_read();
+    let writing = server.write_all(&[7; 100_000]);
+    assert!(tokio::time::timeout(Duration::from_millis(20), writing).await.is_err());
+    server.write_all(&[7; 100]).await.unwrap();
+    pace.sever();
+    let aborted = io::ErrorKind::ConnectionAborted;
+    assert_eq!(server.flush().await.unwrap_err().kind(), aborted);
+    assert_eq!(server.read(&mut [0; 100]).await.unwrap_err().kind(), aborted);
+    Shutdown::shutdown(&mut server).await;
+    drop(client);
+}

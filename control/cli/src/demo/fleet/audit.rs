@@ -8,6 +8,7 @@ use super::socket::{Heard, Talker};
 use super::stage::Stage;
 use super::writer::{Fate, Writer};
 use crate::app::notebook::Entry;
+use crate::args::FleetTier;
 use crate::trouble::Trouble;
 
 /// What the audit found.
@@ -29,8 +30,19 @@ pub struct Audit {
     pub unread: u64,
     /// Entries that a store of another zone holds and the home does not.
     pub stray: u64,
+    /// What a session of T1 may lose with its zone: no violation.
+    pub allowed: Lag,
     /// The first violations in words.
     pub words: Vec<String>,
+}
+
+/// What an heir did not have yet when it took sessions up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Lag {
+    /// See [`Audit::lost`].
+    pub lost: u64,
+    /// See [`Audit::stray`].
+    pub stray: u64,
 }
 
 /// Violations told in words.
@@ -56,7 +68,15 @@ impl Audit {
     }
 
     /// Compares one notebook with what its writer saw.
-    fn compare(&mut self, user: &str, fates: &[Fate], entries: &[Entry]) {
+    /// Where what is only in another zone's store is counted.
+    fn stray(&mut self, tier: FleetTier) -> &mut u64 {
+        match tier {
+            FleetTier::T1 => &mut self.allowed.stray,
+            FleetTier::T0 | FleetTier::T2 => &mut self.stray,
+        }
+    }
+
+    fn compare(&mut self, tier: FleetTier, user: &str, fates: &[Fate], entries: &[Entry]) {
         self.sent += fates.len() as u64;
         self.held += entries.len() as u64;
         let mut count: BTreeMap<u64, u64> = BTreeMap::new();
@@ -78,7 +98,9 @@ impl Audit {
                 continue;
             }
             self.acknowledged += 1;
-            if !count.contains_key(&seq) {
+            if tier == FleetTier::T1 {
+                self.allowed.lost += u64::from(!count.contains_key(&seq));
+            } else if !count.contains_key(&seq) {
                 self.lost += 1;
                 self.word(|| format!("{user}: {seq} was acknowledged and is not there"));
             }
@@ -90,7 +112,11 @@ impl Audit {
 ///
 /// # Errors
 /// A store does not answer.
-pub async fn audit(stage: &Stage, writers: &[Arc<Writer>]) -> Result<Audit, Trouble> {
+pub async fn audit(
+    stage: &Stage,
+    tier: FleetTier,
+    writers: &[Arc<Writer>],
+) -> Result<Audit, Trouble> {
     let mut audit = Audit::default();
     for writer in writers {
         let seen = writer.seen();
@@ -119,11 +145,11 @@ pub async fn audit(stage: &Stage, writers: &[Arc<Writer>]) -> Result<Audit, Trou
                 } else {
                     // A copy that waits to be let go holds nothing that the home does not.
                     let new = held.iter().filter(|entry| !entries.contains(entry)).count();
-                    audit.stray += new as u64;
+                    *audit.stray(tier) += new as u64;
                 }
             }
         }
-        audit.compare(&writer.user, &seen.fates, &entries);
+        audit.compare(tier, &writer.user, &seen.fates, &entries);
     }
     Ok(audit)
 }
@@ -143,10 +169,17 @@ pub struct Sockets {
     pub closed: BTreeMap<u16, u64>,
     /// Numbers heard back that no store holds.
     pub lost: u64,
-    /// Numbers that are held, or were heard, more than once.
+    /// Numbers that are held more than once, or were heard so under another tier than T1.
     pub doubled: u64,
     /// Numbers held or heard before one that was said earlier.
     pub reordered: u64,
+    /// Numbers heard more than once under T1: an heir that was behind is given the client's
+    /// messages again, and answers them again. No violation.
+    pub heard_again: u64,
+    /// Under T1, what would be `lost` under another tier. No violation.
+    pub lag_lost: u64,
+    /// The first violations in words.
+    pub words: Vec<String>,
 }
 
 impl Sockets {
@@ -156,20 +189,43 @@ impl Sockets {
         self.closed_alone + self.lost + self.doubled + self.reordered
     }
 
-    fn compare(&mut self, heard: &Heard, held: &[u64]) {
+    fn word(&mut self, word: impl FnOnce() -> String) {
+        if self.words.len() < WORDS_MAX {
+            self.words.push(word());
+        }
+    }
+
+    fn compare(&mut self, tier: FleetTier, user: &str, heard: &Heard, held: &[u64]) {
         self.said += heard.said;
         self.back += heard.back.len() as u64;
-        for numbers in [held, &heard.back] {
+        let heard_again = tier == FleetTier::T1;
+        for (how, numbers, may_repeat) in
+            [("held", held, false), ("heard", &heard.back, heard_again)]
+        {
             let mut seen = std::collections::BTreeSet::new();
             let mut highest = 0;
             for number in numbers {
-                self.doubled += u64::from(!seen.insert(*number));
+                let again = !seen.insert(*number);
+                if again && may_repeat {
+                    self.heard_again += 1;
+                    continue;
+                }
+                self.doubled += u64::from(again);
                 self.reordered += u64::from(*number < highest);
+                if again || *number < highest {
+                    self.word(|| format!("{user}: {number} is {how} after {highest}"));
+                }
                 highest = highest.max(*number);
             }
         }
-        let lost = heard.back.iter().filter(|number| !held.contains(number)).count();
-        self.lost += lost as u64;
+        for number in heard.back.iter().filter(|number| !held.contains(number)) {
+            if tier == FleetTier::T1 {
+                self.lag_lost += 1;
+                continue;
+            }
+            self.lost += 1;
+            self.word(|| format!("{user}: {number} was heard and is not held"));
+        }
         for close in &heard.closes {
             *self.closed.entry(close.unwrap_or(0)).or_default() += 1;
         }
@@ -182,6 +238,7 @@ impl Sockets {
 /// A store does not answer.
 pub async fn sockets(
     stage: &Stage,
+    tier: FleetTier,
     talkers: &[Arc<Talker>],
     closed_alone: u64,
 ) -> Result<Sockets, Trouble> {
@@ -190,15 +247,25 @@ pub async fn sockets(
         let heard = talker.heard();
         let Some(session) = &heard.session else { continue };
         // The home is where most is: a copy that waits to be let go is what the home began with.
+        // But the zone that a session of T1 was taken from may hold more than its heir has.
+        let writer = Writer::new(talker.user.clone(), stage.edges.clone(), false);
+        let home = match tier {
+            FleetTier::T1 => writer.read().await.map(|(zone, _)| zone),
+            FleetTier::T0 | FleetTier::T2 => None,
+        };
         let mut held = Vec::new();
         for store in &stage.stores {
             let lines = store.list(&format!("socket:{session}")).await?;
+            if home.as_ref().is_some_and(|home| store.name.ends_with(home)) {
+                held = lines;
+                break;
+            }
             if lines.len() > held.len() {
                 held = lines;
             }
         }
         let held: Vec<u64> = held.iter().filter_map(|line| line.parse().ok()).collect();
-        found.compare(&heard, &held);
+        found.compare(tier, &talker.user, &heard, &held);
     }
     Ok(found)
 }
@@ -216,7 +283,7 @@ mod tests {
         use Fate::{Acknowledged as A, Unknown as U};
         let found = |fates: &[Fate], numbers: &[u64]| {
             let mut audit = Audit::default();
-            audit.compare("w", fates, &entries(numbers));
+            audit.compare(FleetTier::T0, "w", fates, &entries(numbers));
             (audit.lost, audit.doubled, audit.reordered)
         };
         assert_eq!(found(&[A, U, A], &[1, 3]), (0, 0, 0));
@@ -224,5 +291,26 @@ mod tests {
         assert_eq!(found(&[A, U, A], &[1, 2]), (1, 0, 0));
         assert_eq!(found(&[A, A, A], &[1, 2, 2, 3]), (0, 1, 0));
         assert_eq!(found(&[A, A, A], &[2, 1, 3]), (0, 0, 1));
+    }
+
+    #[test]
+    fn what_t1_allows_is_counted_apart() {
+        use Fate::{Acknowledged as A, Unknown as U};
+        let mut audit = Audit::default();
+        audit.compare(FleetTier::T1, "w", &[A, U, A], &entries(&[1]));
+        assert_eq!((audit.allowed, audit.is_clean()), (Lag { lost: 1, stray: 0 }, true));
+        audit.compare(FleetTier::T1, "w", &[A, A], &entries(&[1, 2, 2]));
+        assert_eq!((audit.doubled, audit.violations()), (1, 1));
+        let found = |tier, back: &[u64], held: &[u64]| {
+            let mut sockets = Sockets::default();
+            let heard = Heard { back: back.to_vec(), ..Heard::default() };
+            sockets.compare(tier, "t", &heard, held);
+            (sockets.violations(), sockets.heard_again, sockets.lag_lost)
+        };
+        assert_eq!(found(FleetTier::T1, &[1, 2, 3, 2, 3, 4, 5], &[1, 2, 3, 4]), (0, 2, 1));
+        assert_eq!(found(FleetTier::T2, &[1, 2, 3, 2, 3, 4, 5], &[1, 2, 3, 4]), (4, 0, 0));
+        // Held twice, or heard late for the first time, it is wrong under any.
+        assert_eq!(found(FleetTier::T1, &[1, 2], &[1, 2, 2]), (1, 0, 0));
+        assert_eq!(found(FleetTier::T1, &[1, 3, 2], &[1, 2, 3]), (1, 0, 0));
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::audit::{self, Audit, Sockets, audit};
+use super::gaps::Buckets;
 use super::mover;
 use super::socket::Talker;
 use super::stage::{Stage, ZONES};
 use super::writer::Writer;
+use crate::args::FleetTier;
 use crate::demo::screen::Screen;
 use crate::trouble::Trouble;
 
@@ -61,6 +63,11 @@ pub struct Outcome {
     pub audit: Audit,
     /// The same of WebSockets.
     pub sockets: Sockets,
+    /// Legs of theirs that were replaced before the first fault, and how long a client's message
+    /// waited for one, milliseconds: median and 99th percentile.
+    pub carried_alone: u64,
+    /// See `carried_alone`.
+    pub gap_alone_ms: [f64; 2],
 }
 
 impl Outcome {
@@ -75,7 +82,12 @@ impl Outcome {
 ///
 /// # Errors
 /// The fleet does not come back.
-pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcome, Trouble> {
+pub async fn run(
+    stage: &mut Stage,
+    tier: FleetTier,
+    seed: u64,
+    screen: &Screen,
+) -> Result<Outcome, Trouble> {
     let writers: Vec<_> = (0..WRITERS)
         .map(|n| Writer::new(format!("chaos-{seed}-{n}"), stage.edges.clone(), n % 2 == 1))
         .collect();
@@ -94,6 +106,7 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
         let (talker, stopped) = (Arc::clone(talker), stopped.clone());
         talking.spawn(async move { talker.talk(stopped).await });
     }
+    let counted = Buckets::of(stage).await?;
     let before = mover::outcomes(&stage.control, 0, &mut Default::default()).await?;
     let mut writing = tokio::task::JoinSet::new();
     for (n, writer) in writers.iter().cloned().enumerate() {
@@ -119,6 +132,9 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
     tokio::time::sleep(ALONE).await;
     let closes = || talkers.iter().map(|t| t.heard().closes.len() as u64).sum::<u64>();
     let closed_alone = closes();
+    // A process that is killed forgets what it has counted.
+    let gaps = Buckets::of(stage).await?.since(&counted);
+    (outcome.carried_alone, outcome.gap_alone_ms) = (gaps.all(), gaps.gap_ms());
     while !writing.is_empty() {
         let faults = round(stage, &mut draw);
         for fault in faults {
@@ -153,8 +169,8 @@ pub async fn run(stage: &mut Stage, seed: u64, screen: &Screen) -> Result<Outcom
             *outcome.refusals.entry(status).or_default() += count;
         }
     }
-    outcome.audit = audit(stage, &writers).await?;
-    outcome.sockets = audit::sockets(stage, &talkers, closed_alone).await?;
+    outcome.audit = audit(stage, tier, &writers).await?;
+    outcome.sockets = audit::sockets(stage, tier, &talkers, closed_alone).await?;
     Ok(outcome)
 }
 

@@ -107,7 +107,8 @@ async fn fill(user: &Writer, state: FleetState, bytes: u64) -> Result<(), Troubl
     }
 }
 
-async fn hand_over(
+/// Hands sessions over, one after the other, between all pairs of zones; what became of it.
+pub(super) async fn hand_over(
     stage: &Stage,
     users: &[Arc<Writer>],
     handoffs: usize,
@@ -156,7 +157,7 @@ async fn hand_over(
     Ok(done)
 }
 
-fn row(ended: &[Moved]) -> Row {
+pub(super) fn row(ended: &[Moved]) -> Row {
     let mut row = Row::default();
     let (mut pauses, mut beyond, mut totals) = (Vec::new(), Vec::new(), Vec::new());
     let (mut moved_bytes, mut cut_bytes, mut rounds, mut unfelt) = (0, 0, 0, 0);
