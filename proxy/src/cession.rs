@@ -39,11 +39,10 @@ use crate::{
 };
 
 mod give;
+mod leave;
 
 /// Longest wait for another gate's answer, and for a table as new as its own.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How often a gate that leaves looks whether it has sessions still.
-const LOOK: Duration = Duration::from_millis(50);
 /// How long a gate is left alone that had something it could not give, or did not answer.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -281,46 +280,6 @@ impl Cessions {
             }
         };
         timeout(ANSWER, newer).await.is_ok() && self.live.load().table.version() >= version
-    }
-
-    /// Leaves the zone: asks control that others be drawn for this gate's sessions, and waits until
-    /// they have taken them, at most for `patience`. Whether it has none any more.
-    pub(crate) async fn leave(&self, patience: Duration) -> bool {
-        let Some(seat) = self.seat().filter(|seat| seat.has_others()) else { return false };
-        let until = tokio::time::Instant::now() + patience;
-        let mut told = None::<tokio::time::Instant>;
-        while tokio::time::Instant::now() < until {
-            let live = self.live.load_full();
-            let Some(zone) = seat.zone_in(live.table.facts()) else { return false };
-            if seat.is_leaving() {
-                let counts = self.gates.counts(zone);
-                let at_rest = counts.homes == 0 && counts.in_flight == 0;
-                // What was given has arrived, too.
-                if at_rest && seat.coming_for_others() == 0 && self.gates.unconfirmed(zone) == 0 {
-                    return true;
-                }
-            } else if told.is_none_or(|told| told.elapsed() > ANSWER) {
-                // Control may have been away.
-                told = Some(tokio::time::Instant::now());
-                let _ = self.reports.send(Report::Leave { done: false }).await;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        tracing::warn!(
-            "some sessions were never at rest; they stay until this gate's lease is over"
-        );
-        false
-    }
-
-    /// Ends this gate's life, which has no session any more: control need not wait for its lease.
-    pub(crate) async fn resign(&self) {
-        let Some(seat) = self.seat() else { return };
-        seat.resign();
-        let until = tokio::time::Instant::now() + ANSWER;
-        while seat.is_listed() && tokio::time::Instant::now() < until {
-            let _ = self.reports.send(Report::Leave { done: true }).await;
-            tokio::time::sleep(AGAIN).await;
-        }
     }
 
     /// Takes over what this gate is drawn for, for as long as one that was here before has any of
