@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use homing_plan::{Mobility, Profile};
+use homing_plan::{Feedback, Mobility, Profile};
 use homing_session::handoff::Record;
 use homing_wire::{
     DecodeFault, Delta, DirectiveId, Incarnation, Intake, PlacementTable, SessionKey, Version,
@@ -130,6 +130,8 @@ pub enum Entry {
     Profile(Profile),
     /// Where clients go.
     Mobility(Vec<u8>),
+    /// What moves brought.
+    Feedback(Vec<u8>),
     /// A session is over.
     ProfileGone(SessionKey),
     /// What a caller's idempotency key stands for.
@@ -167,6 +169,8 @@ pub struct Recovered {
     pub profiles: Vec<(SessionKey, Profile)>,
     /// Where clients go.
     pub mobility: Mobility,
+    /// What moves brought.
+    pub feedback: Feedback,
 }
 
 impl Journal {
@@ -235,10 +239,8 @@ impl Journal {
             next_history: txn.open_table(HISTORY)?.last()?.map_or(1, |(seq, _)| seq.value() + 1),
             watermarks: reads::watermarks(&txn)?,
             profiles: reads::keyed(&txn, PROFILES, "profiles", rows::profile)?,
-            mobility: {
-                let kept = txn.open_table(SNAPSHOT)?.get("mobility")?;
-                kept.and_then(|row| Mobility::from_bytes(row.value())).unwrap_or_default()
-            },
+            mobility: reads::kept(&txn, "mobility", Mobility::from_bytes)?.unwrap_or_default(),
+            feedback: reads::kept(&txn, "feedback", Feedback::from_bytes)?.unwrap_or_default(),
         })
     }
 
@@ -365,6 +367,9 @@ fn write_entry(txn: &WriteTransaction, entry: &Entry) -> Result<(), JournalFault
         }
         Entry::Mobility(counts) => {
             txn.open_table(SNAPSHOT)?.insert("mobility", counts.as_slice())?;
+        }
+        Entry::Feedback(learnt) => {
+            txn.open_table(SNAPSHOT)?.insert("feedback", learnt.as_slice())?;
         }
         Entry::ProfileGone(key) => put(txn, PROFILES, *key, None)?,
         Entry::Idempotency(key, row) => {

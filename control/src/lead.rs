@@ -30,6 +30,7 @@ mod forget;
 mod gates;
 mod handoffs;
 mod heirs;
+mod lessons;
 mod meter;
 mod mobility;
 mod moves;
@@ -104,6 +105,8 @@ pub struct Lead {
     mobility: Arc<Mobility>,
     seen: Vec<Transition>,
     mobility_unwritten: bool,
+    /// What moves were expected to bring, and what they brought.
+    lessons: lessons::Lessons,
     /// When plans started moves, within the last minute.
     started: VecDeque<u64>,
     rounds: u64,
@@ -172,6 +175,7 @@ impl Lead {
             mobility: Arc::new(recovered.mobility),
             seen: Vec::new(),
             mobility_unwritten: false,
+            lessons: lessons::Lessons::new(recovered.feedback, facts.as_deref()),
             started: VecDeque::new(),
             rounds: 0,
             planning: false,
@@ -213,6 +217,7 @@ impl Lead {
         }
         self.write_records();
         self.write_mobility();
+        self.write_lessons();
         self.settle()
     }
 

@@ -355,6 +355,7 @@ fn open(settings: &Settings) -> Result<(Arc<Shared>, Recovered), StartFault> {
         document: RwLock::new(document),
         plan: RwLock::default(),
         zones: RwLock::default(),
+        lessons: RwLock::default(),
         foresight: RwLock::default(),
         scaling: RwLock::default(),
         scaled: settings.scaling.clone(),

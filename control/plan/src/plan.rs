@@ -12,6 +12,7 @@ use homing_wire::{
 };
 
 use crate::{
+    feedback::Feedback,
     mobility::Mobility,
     price,
     profile::Profile,
@@ -53,6 +54,8 @@ pub struct Inputs<'a> {
     pub last: Option<&'a Housing>,
     /// Where clients go.
     pub mobility: &'a Mobility,
+    /// What earlier moves brought.
+    pub feedback: &'a Feedback,
 }
 
 /// How full a zone is.
@@ -244,7 +247,11 @@ impl<'a> Draft<'a> {
         };
         Self {
             inputs,
-            scorer: Scorer::new(table.facts(), inputs.mobility),
+            scorer: Scorer::new(
+                table.facts(),
+                inputs.mobility,
+                inputs.feedback.corrections(now_ms),
+            ),
             room: Room::new(inputs),
             under_way: table.directives().values().map(|d| (d.key, d.to)).collect(),
             housing: inputs.last.map(Cow::Borrowed),

@@ -28,6 +28,16 @@ pub(super) fn table(
     Ok((Some(table), deltas))
 }
 
+/// What is kept whole under a name and read as nothing if it cannot be read: it is learnt again.
+pub(super) fn kept<T>(
+    txn: &ReadTransaction,
+    name: &str,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Option<T>, JournalFault> {
+    let kept = txn.open_table(SNAPSHOT)?.get(name)?;
+    Ok(kept.and_then(|row| read(row.value())))
+}
+
 pub(super) fn last_document(txn: &ReadTransaction) -> Result<Option<DocumentRow>, JournalFault> {
     let documents = txn.open_table(DOCUMENTS)?;
     let last = documents.last()?;
