@@ -121,6 +121,14 @@ pub struct Lessons {
     pub uncompared: BTreeMap<&'static str, u64>,
 }
 
+impl Lessons {
+    /// What earlier lives learnt.
+    #[must_use]
+    pub fn of(feedback: Feedback) -> Self {
+        Self { feedback: Arc::new(feedback), ..Self::default() }
+    }
+}
+
 /// How full one zone is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ZoneFigures {

@@ -1,13 +1,14 @@
 //! What moves really brought: the gain that was expected of each beside the gain that came.
 //!
 //! A zone whose stated round trips are wrong, or that is slow in itself, disappoints every session
-//! that is moved there. From each move that can be compared follows what the round trip to its
-//! target would have had to be for the expectation to be right. The ratio of the two, as a
+//! that is moved there. A move shows one session at two zones: what it took at either, less what it
+//! would have taken anywhere, is the round trip as it is. Its ratio to the stated one, as a
 //! logarithm, is averaged for each zone and for each way (place and zone), with weights that fade
 //! by number and by time; few observations are shrunk towards 1, those of a way towards its zone's.
-//! Plans reckon with round trips corrected by that factor. It is bounded, so that no run of odd
-//! measurements can shut a zone out for good, and it fades while nobody is moved there, so that a
-//! zone that has recovered is tried again.
+//! Plans reckon with round trips corrected by that factor. What is learnt comes from what was
+//! stated and measured alone, never from what was believed, so that no error feeds itself. The
+//! factor is bounded, so that no run of odd measurements can shut a zone out for good, and it fades
+//! while nobody is moved, so that a zone that has recovered is tried again.
 
 use std::collections::BTreeMap;
 
@@ -82,6 +83,21 @@ impl Expected {
     pub fn gain_us(&self) -> f64 {
         self.before.believed_us - self.after.believed_us
     }
+
+    /// The round trips as they are, by what was measured at either zone. What requests take beyond
+    /// the stated way they would have taken anywhere, as far as it is the same at both; the rest
+    /// is the zone's own.
+    fn real_us(&self, seen: Measured) -> [f64; 2] {
+        let stated = [self.before.stated_us, self.after.stated_us];
+        let measured = [seen.before_us, seen.after_us];
+        let [before, after] = match self.seen {
+            Seen::Way => std::array::from_fn(|side| measured[side] - stated[side]),
+            // The way is as stated for all anybody knows; what the zones take is measured.
+            Seen::Zone => measured,
+        };
+        let anywhere = f64::min(before, after).max(0.0);
+        [stated[0] + (before - anywhere), stated[1] + (after - anywhere)]
+    }
 }
 
 /// The median latency of a session's requests on both sides of its move, microseconds.
@@ -142,14 +158,9 @@ pub struct Brought {
 impl Feedback {
     /// Learns from a move. `None`, and nothing is learnt, where a number is none.
     pub fn learn(&mut self, told: &Expected, seen: Measured, now_ms: u64) -> Option<Lesson> {
-        let came = seen.before_us - seen.after_us;
-        let realised_us = match told.seen {
-            Seen::Way => came,
-            // The way is as stated for all anybody knows; what the zones take is measured.
-            Seen::Zone => told.before.stated_us - told.after.stated_us + came,
-        };
-        let expected_us = told.gain_us();
-        let numbers = [realised_us, expected_us, told.other_us, told.after.stated_us];
+        let [before_us, after_us] = told.real_us(seen);
+        let (realised_us, expected_us) = (before_us - after_us, told.gain_us());
+        let numbers = [before_us, after_us, realised_us, expected_us, told.other_us];
         if !numbers.iter().all(|number| number.is_finite()) {
             return None;
         }
@@ -162,9 +173,11 @@ impl Feedback {
         self.zones.entry(told.to).or_default().add(told.for_gain, lesson, now_ms);
         // Where the client's place is unknown, round trips are no part of the plan.
         if let Some(place) = told.place {
-            let real_us = (told.before.believed_us - realised_us).max(0.0);
-            let ratio = (real_us + PAD_US) / (told.after.stated_us.max(0.0) + PAD_US);
-            self.correct(place, told.to, ratio.ln(), now_ms);
+            let sides = [(told.from, before_us, &told.before), (told.to, after_us, &told.after)];
+            for (zone, real_us, trip) in sides {
+                let ratio = (real_us.max(0.0) + PAD_US) / (trip.stated_us.max(0.0) + PAD_US);
+                self.correct(place, zone, ratio.ln(), now_ms);
+            }
         }
         Some(lesson)
     }
@@ -181,7 +194,7 @@ impl Feedback {
     /// clients at `place`.
     #[must_use]
     pub fn of_zone(&self, place: Option<PlaceId>, zone: ZoneId, now_ms: u64) -> Option<Brought> {
-        let tally = self.zones.get(&zone)?;
+        let tally = self.zones.get(&zone).filter(|tally| tally.moves > 0.0)?;
         let mean = |sum: f64| if tally.moves > 0.0 { sum / tally.moves } else { 0.0 };
         Some(Brought {
             moves: tally.moves * faded(tally.at_ms, now_ms),
@@ -192,7 +205,7 @@ impl Feedback {
         })
     }
 
-    /// Zones that anybody was moved to.
+    /// Zones that anybody was moved to or from.
     pub fn zones(&self) -> impl Iterator<Item = ZoneId> + '_ {
         self.zones.keys().copied()
     }
@@ -249,9 +262,7 @@ impl Feedback {
     }
 
     fn correct(&mut self, place: PlaceId, zone: ZoneId, log: f64, now_ms: u64) {
-        if let Some(tally) = self.zones.get_mut(&zone) {
-            tally.factor.add(log, now_ms);
-        }
+        self.zones.entry(zone).or_default().factor.add(log, now_ms);
         let way = (place, zone);
         if self.ways.len() >= WAYS_MAX && !self.ways.contains_key(&way) {
             let weight = |factor: &Factor| factor.weight_at(now_ms);

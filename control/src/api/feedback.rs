@@ -24,7 +24,7 @@ pub struct FeedbackBody {
     pub uncompared: BTreeMap<String, u64>,
     /// The zones that sessions were moved to.
     pub zones: Vec<BroughtBody>,
-    /// The ways there that have a factor of their own.
+    /// The ways that have a factor of their own, to zones that sessions were moved to or from.
     pub ways: Vec<WayBody>,
 }
 
