@@ -113,6 +113,12 @@ impl Mobility {
         if !self.scores.get(horizon).is_some_and(Score::is_believed) {
             return vec![(place, 1.0)];
         }
+        self.counted(horizon, trail, place)
+    }
+
+    /// The same, whether it was better than "stays" of late or not.
+    #[must_use]
+    pub fn counted(&self, horizon: usize, trail: &Trail, place: PlaceId) -> Vec<(PlaceId, f64)> {
         let mut chances = self.crowd(horizon, trail.before(), place);
         if HORIZONS[horizon] == 1 {
             self.lean(&mut chances, trail, place);
