@@ -84,8 +84,12 @@ impl Lead {
         let corrections = self.lessons.feedback.corrections(now_ms);
         let scorer = Scorer::new(&facts, &self.mobility, corrections);
         for directive in issued {
-            let Some(profile) = self.profiles.get(directive.key) else { continue };
-            match expected(&facts, &scorer, profile, directive) {
+            let told = match self.profiles.get(directive.key) {
+                Some(profile) => expected(&facts, &scorer, profile, directive),
+                // Control has heard of no request of it.
+                None => Err(Uncompared::FewBefore),
+            };
+            match told {
                 Ok(expected) => drop(self.lessons.ordered.insert(directive.id, expected)),
                 Err(why) => self.lessons.pass_over(why),
             }
