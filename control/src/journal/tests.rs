@@ -53,7 +53,8 @@ fn a_batch_is_there_whole_after_reopening() {
         .collect();
     let mut mobility = Mobility::default();
     let (from, to) = (PlaceId(1), PlaceId(2));
-    mobility.learn(&Transition { horizon: 0, before: None, from, to });
+    let habits = Trail::default().habits(from);
+    mobility.learn(&Transition { horizon: 0, hours: 0, before: None, from, to, habits });
     let mut feedback = Feedback::default();
     let (round_trip, place) = (RoundTrip { stated_us: 4e4, believed_us: 4e4 }, Some(PlaceId(3)));
     let order = Expected {

@@ -210,7 +210,7 @@ fn a_session_moves_to_where_its_user_is_expected_before_it_is_there() {
     let mut world = World::new(facts(zones, &rtts), &[0], |_| Some(1));
     let day: Vec<u16> = [0; 12].into_iter().chain([1, 1]).chain([2; 12]).chain([1, 1]).collect();
     let mut commuter = Trail::default();
-    for (bin, place) in day.repeat(30).into_iter().chain([0, 0, 0, 1]).enumerate() {
+    for (bin, place) in day.repeat(60).into_iter().chain([0, 0, 0, 1]).enumerate() {
         for seen in commuter.step(PlaceId(place), bin as u64 * BIN_MS) {
             world.mobility.learn(&seen);
         }
