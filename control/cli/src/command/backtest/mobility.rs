@@ -60,7 +60,7 @@ pub(super) fn run(task: BacktestTask, data: &Path, out: &Path) -> Result<(), Tro
         BacktestTask::TaxiMobility => ("taxi-mobility", driven(data)?),
         _ => ("nyc-mobility", checked_in(data)?),
     };
-    let report = foretell(name, &sights);
+    let report = score(name, &sights);
     print(&report);
     let mut file = super::create(out)?;
     let is_json = out.extension().is_some_and(|kind| kind == "json");
@@ -107,22 +107,49 @@ struct Open {
     guesses: [Guess; MODELS.len()],
 }
 
-fn foretell(task: &'static str, sights: &[Sight]) -> Report {
-    let (mut mobility, mut chain) = (Mobility::default(), Chain::default());
-    let mut clients: BTreeMap<u32, Client> = BTreeMap::new();
+fn score(task: &'static str, sights: &[Sight]) -> Report {
     let mut tallies: Vec<[Tally; MODELS.len()]> =
         HORIZONS.iter().map(|_| Default::default()).collect();
+    foretell(sights, |_, horizon, open, came| {
+        for (tally, guess) in tallies[horizon].iter_mut().zip(&open.guesses) {
+            tally.take(guess, open.from, came);
+        }
+    });
+    let distinct = |of: fn(&Sight) -> u32| {
+        let all: std::collections::BTreeSet<u32> = sights.iter().map(of).collect();
+        all.len()
+    };
+    let line = |(bins, tallies): (&usize, &[Tally; MODELS.len()])| {
+        let minutes = *bins as u64 * BIN_MS / MINUTE_MS;
+        let of = |(model, tally): (&&'static str, &Tally)| Line {
+            minutes,
+            model,
+            figures: tally.figures(),
+        };
+        MODELS.iter().zip(tallies).map(of).collect::<Vec<_>>()
+    };
+    Report {
+        task,
+        sights: sights.len(),
+        users: distinct(|sight| sight.user),
+        places: distinct(|sight| sight.place.0.into()),
+        lines: HORIZONS.iter().zip(&tallies).flat_map(line).collect(),
+    }
+}
+
+/// Foretells each client after each sight of it. A guess is told when its time has come, with the
+/// bin, the horizon and where the client was then.
+fn foretell(sights: &[Sight], mut tell: impl FnMut(u64, usize, &Open, PlaceId)) {
+    let (mut mobility, mut chain) = (Mobility::default(), Chain::default());
+    let mut clients: BTreeMap<u32, Client> = BTreeMap::new();
     for sight in sights {
         let client = clients.entry(sight.user).or_default();
         let bin = sight.at_ms / BIN_MS;
         // Those before this bin were never answered: nobody saw the client then.
         let mut due = client.open.split_off(&(bin, 0));
-        let later = due.split_off(&(bin + 1, 0));
-        client.open = later;
-        for ((_, horizon), open) in due {
-            for (tally, guess) in tallies[horizon].iter_mut().zip(&open.guesses) {
-                tally.take(guess, open.from, sight.place);
-            }
+        client.open = due.split_off(&(bin + 1, 0));
+        for ((_, horizon), open) in &due {
+            tell(bin, *horizon, open, sight.place);
         }
         for seen in client.trail.step(sight.place, sight.at_ms) {
             mobility.learn(&seen);
@@ -138,25 +165,6 @@ fn foretell(task: &'static str, sights: &[Sight]) -> Report {
             let open = Open { from: sight.place, guesses };
             client.open.insert((bin + *bins as u64, horizon), open);
         }
-    }
-    let mut places: Vec<u16> = sights.iter().map(|sight| sight.place.0).collect();
-    places.sort_unstable();
-    places.dedup();
-    let line = |(bins, tallies): (&usize, &[Tally; MODELS.len()])| {
-        let minutes = *bins as u64 * BIN_MS / MINUTE_MS;
-        let of = |(model, tally): (&&'static str, &Tally)| Line {
-            minutes,
-            model,
-            figures: tally.figures(),
-        };
-        MODELS.iter().zip(tallies).map(of).collect::<Vec<_>>()
-    };
-    Report {
-        task,
-        sights: sights.len(),
-        users: clients.len(),
-        places: places.len(),
-        lines: HORIZONS.iter().zip(&tallies).flat_map(line).collect(),
     }
 }
 
@@ -221,4 +229,46 @@ fn write_csv(out: &mut impl std::io::Write, report: &Report) -> std::io::Result<
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three users go round five places, each at its own pace; from bin `strange` on all stay.
+    fn rounds(strange: u64) -> Vec<Sight> {
+        let sight = |bin: u64, user: u32| {
+            let place = bin.min(strange) / (u64::from(user) + 1) % 5;
+            Sight { at_ms: bin * BIN_MS, user, place: PlaceId(place as u16) }
+        };
+        (0..600).flat_map(|bin| (0..3).map(move |user| sight(bin, user))).collect()
+    }
+
+    #[test]
+    fn rounds_are_foretold_better_than_by_staying_or_by_the_last_place() {
+        let report = score("rounds", &rounds(600));
+        assert_eq!((report.users, report.places, report.lines.len()), (3, 5, 16));
+        for lines in report.lines.chunks(MODELS.len()) {
+            let [stays, markov, _, homing] = [0, 1, 2, 3].map(|model| lines[model].figures.brier);
+            assert!(homing < markov && markov < stays, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_future_is_known_to_a_guess() {
+        let told = |strange: u64| {
+            let mut told = Vec::new();
+            foretell(&rounds(strange), |due, horizon, open, _| {
+                let asked = due - HORIZONS[horizon] as u64;
+                told.push((asked, horizon, open.guesses.clone()));
+            });
+            told.sort_by_key(|(asked, horizon, _)| (*asked, *horizon));
+            told
+        };
+        let (one, other) = (told(600), told(400));
+        let before = one.iter().filter(|(asked, ..)| *asked < 400).count();
+        assert!(before > 4_000, "{before}");
+        assert_eq!(one[..before], other[..before]);
+        assert_ne!(one, other);
+    }
 }
