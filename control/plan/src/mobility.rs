@@ -18,7 +18,7 @@ use homing_wire::PlaceId;
 mod bytes;
 mod trail;
 
-pub use trail::{Habits, Trail, Transition};
+pub use trail::{Habits, Trail, Transition, Whereabouts};
 
 /// Milliseconds of a bin.
 pub const BIN_MS: u64 = 300_000;
@@ -120,8 +120,10 @@ impl Mobility {
     pub fn learn(&mut self, seen: &Transition) {
         let Some(score) = self.scores.get(usize::from(seen.horizon)) else { return };
         let Transition { horizon, hours, before, from, to, .. } = *seen;
-        let now = Now { horizon, hours, before, from };
-        let chances = self.foretold(now, &seen.habits, &self.pooled(from));
+        let mut chances = self.together(horizon, Whereabouts { place: from, before, hours });
+        if let Some(own) = Own::of(&seen.habits, &self.pooled(from)) {
+            own.lean(&mut chances);
+        }
         let right = chances.iter().find(|(place, _)| *place == to).map_or(0.0, |(_, p)| *p);
         let squares: f64 = chances.iter().map(|(_, chance)| chance * chance).sum();
         let stays = if to == from { 0.0 } else { 2.0 };
@@ -147,28 +149,36 @@ impl Mobility {
     /// The same, whether it was better than "stays" of late or not.
     #[must_use]
     pub fn counted(&self, horizon: usize, trail: &Trail, place: PlaceId) -> Vec<(PlaceId, f64)> {
-        let now = Now::of(horizon, trail, place);
-        self.foretold(now, &trail.habits(place), &self.pooled(place))
+        let mut chances = self.together(horizon as u8, trail.whereabouts(place));
+        if let Some(own) = Own::of(&trail.habits(place), &self.pooled(place)) {
+            own.lean(&mut chances);
+        }
+        chances
     }
 
     /// Where the client is over all horizons, each with its weight.
     #[must_use]
     pub fn expected(&self, trail: &Trail, place: PlaceId) -> Vec<(PlaceId, f64)> {
+        self.crowd(trail.whereabouts(place)).expected(&trail.habits(place))
+    }
+
+    /// What all users together are expected to do from there; "stays" at horizons that are not
+    /// believed.
+    #[must_use]
+    pub fn crowd(&self, at: Whereabouts) -> Crowd {
         if !self.scores.iter().any(Score::is_believed) {
-            return vec![(place, 1.0)];
+            let (by_horizon, pooled) = (Default::default(), Vec::new());
+            return Crowd { place: at.place, by_horizon, pooled };
         }
-        let (habits, pooled) = (trail.habits(place), self.pooled(place));
-        let mut sum: BTreeMap<PlaceId, f64> = BTreeMap::new();
-        for (horizon, weight) in WEIGHTS.iter().enumerate() {
-            let chances = match self.scores[horizon].is_believed() {
-                true => self.foretold(Now::of(horizon, trail, place), &habits, &pooled),
-                false => vec![(place, 1.0)],
-            };
-            for (place, chance) in chances {
-                *sum.entry(place).or_default() += weight * chance;
-            }
+        let guess = |horizon: usize| {
+            let is_believed = self.scores[horizon].is_believed();
+            is_believed.then(|| self.together(horizon as u8, at))
+        };
+        Crowd {
+            place: at.place,
+            by_horizon: std::array::from_fn(guess),
+            pooled: self.pooled(at.place),
         }
-        sum.into_iter().collect()
     }
 
     /// How well each horizon was foretold of late.
@@ -201,14 +211,9 @@ impl Mobility {
         next
     }
 
-    /// Everything that is known, made into one guess.
-    fn foretold(
-        &self,
-        now: Now,
-        habits: &Habits,
-        pooled: &[(PlaceId, f64)],
-    ) -> Vec<(PlaceId, f64)> {
-        let Now { horizon, hours, before, from } = now;
+    /// What all users together are expected to do so far ahead.
+    fn together(&self, horizon: u8, at: Whereabouts) -> Vec<(PlaceId, f64)> {
+        let Whereabouts { place: from, before, hours } = at;
         let known = |more| self.contexts.get(&Situation { horizon, from, more });
         let usual = self.usual(horizon, from);
         let mut chances = usual.clone();
@@ -218,18 +223,7 @@ impl Mobility {
         if let Some(followers) = known(More::Hours(hours)) {
             let mut then = usual.clone();
             mix(&mut then, followers.counts(), SHRINK_MORE);
-            lean(&mut chances, &usual, &then);
-        }
-        if habits.steps().next().is_some() {
-            let mut user = pooled.to_vec();
-            mix(&mut user, habits.steps(), SHRINK_OWN + SHRINK_LOST * f64::from(habits.lost));
-            for (habit, _) in habits.steps() {
-                match chances.iter_mut().find(|(known, _)| *known == habit) {
-                    Some((_, chance)) => *chance = chance.max(UNSEEN),
-                    None => chances.push((habit, UNSEEN)),
-                }
-            }
-            lean(&mut chances, pooled, &user);
+            lean(&mut chances, |place| likelier(&then, &usual, place));
         }
         chances
     }
@@ -248,13 +242,7 @@ impl Mobility {
     fn pooled(&self, from: PlaceId) -> Vec<(PlaceId, f64)> {
         let mut sum: Vec<(PlaceId, f64)> = vec![(from, 0.0)];
         for horizon in 0..HORIZONS.len() as u8 {
-            for (place, chance) in self.usual(horizon, from) {
-                let share = chance / HORIZONS.len() as f64;
-                match sum.iter_mut().find(|(known, _)| *known == place) {
-                    Some((_, all)) => *all += share,
-                    None => sum.push((place, share)),
-                }
-            }
+            add_up(&mut sum, &self.usual(horizon, from), 1.0 / HORIZONS.len() as f64);
         }
         sum
     }
@@ -297,31 +285,98 @@ impl Followers {
     }
 }
 
-/// What a guess is made from, beside the user's habits.
-#[derive(Clone, Copy)]
-struct Now {
-    horizon: u8,
-    hours: u8,
-    before: Option<[PlaceId; 2]>,
-    from: PlaceId,
+/// What all users together are expected to do from somewhere, at each horizon.
+#[derive(Clone, Debug)]
+pub struct Crowd {
+    place: PlaceId,
+    by_horizon: [Option<Vec<(PlaceId, f64)>>; HORIZONS.len()],
+    pooled: Vec<(PlaceId, f64)>,
 }
 
-impl Now {
-    fn of(horizon: usize, trail: &Trail, from: PlaceId) -> Self {
-        Self { horizon: horizon as u8, hours: trail.hours(), before: trail.before(), from }
+impl Crowd {
+    /// What one of them with these habits is expected to do, over all horizons.
+    #[must_use]
+    pub fn expected(&self, habits: &Habits) -> Vec<(PlaceId, f64)> {
+        if self.by_horizon.iter().all(Option::is_none) {
+            return vec![(self.place, 1.0)];
+        }
+        let own = Own::of(habits, &self.pooled);
+        let mut sum: Vec<(PlaceId, f64)> = vec![(self.place, 0.0)];
+        for (guess, weight) in self.by_horizon.iter().zip(WEIGHTS) {
+            let Some(guess) = guess else {
+                sum[0].1 += weight;
+                continue;
+            };
+            let leant = own.as_ref().map(|own| {
+                let mut leant = guess.clone();
+                own.lean(&mut leant);
+                leant
+            });
+            add_up(&mut sum, leant.as_ref().unwrap_or(guess), weight);
+        }
+        sum
     }
 }
 
-/// Leans chances by how much likelier each place is by one list than by another.
-fn lean(chances: &mut [(PlaceId, f64)], than: &[(PlaceId, f64)], by: &[(PlaceId, f64)]) {
-    let of = |list: &[(PlaceId, f64)], place: PlaceId| {
+/// How much likelier each place is for a user than for the crowd.
+struct Own<'a> {
+    habits: &'a Habits,
+    /// Of places that neither goes to it is 1.
+    ratios: Vec<(PlaceId, f64)>,
+}
+
+impl<'a> Own<'a> {
+    /// `None` for a user without habits.
+    fn of(habits: &'a Habits, pooled: &[(PlaceId, f64)]) -> Option<Self> {
+        habits.steps().next()?;
+        let mut user = pooled.to_vec();
+        mix(&mut user, habits.steps(), SHRINK_OWN + SHRINK_LOST * f64::from(habits.lost));
+        // The first of the two lists are the places of the second, in its order.
+        let of_crowd = pooled.iter().map(|(_, chance)| *chance).chain(std::iter::repeat(0.0));
+        let ratio = |((place, own), crowd): (&(PlaceId, f64), f64)| {
+            (*place, (own + DOUBT) / (crowd + DOUBT))
+        };
+        let ratios = user.iter().zip(of_crowd).map(ratio).collect();
+        Some(Self { habits, ratios })
+    }
+
+    fn lean(&self, chances: &mut Vec<(PlaceId, f64)>) {
+        for (habit, _) in self.habits.steps() {
+            match chances.iter_mut().find(|(known, _)| *known == habit) {
+                Some((_, chance)) => *chance = chance.max(UNSEEN),
+                None => chances.push((habit, UNSEEN)),
+            }
+        }
+        let of = |place| self.ratios.iter().find(|(known, _)| *known == place);
+        lean(chances, |place| of(place).map_or(1.0, |(_, ratio)| *ratio));
+    }
+}
+
+/// Leans chances by how much likelier each place is.
+fn lean(chances: &mut [(PlaceId, f64)], likelier: impl Fn(PlaceId) -> f64) {
+    let mut sum = 0.0;
+    for (place, chance) in chances.iter_mut() {
+        *chance *= likelier(*place);
+        sum += *chance;
+    }
+    chances.iter_mut().for_each(|(_, chance)| *chance /= sum);
+}
+
+/// How much likelier a place is by one list than by another.
+fn likelier(by: &[(PlaceId, f64)], than: &[(PlaceId, f64)], place: PlaceId) -> f64 {
+    let of = |list: &[(PlaceId, f64)]| {
         list.iter().find(|(known, _)| *known == place).map_or(0.0, |(_, chance)| *chance)
     };
-    for (known, chance) in chances.iter_mut() {
-        *chance *= (of(by, *known) + DOUBT) / (of(than, *known) + DOUBT);
+    (of(by) + DOUBT) / (of(than) + DOUBT)
+}
+
+fn add_up(sum: &mut Vec<(PlaceId, f64)>, chances: &[(PlaceId, f64)], weight: f64) {
+    for (place, chance) in chances {
+        match sum.iter_mut().find(|(known, _)| known == place) {
+            Some((_, all)) => *all += weight * chance,
+            None => sum.push((*place, weight * chance)),
+        }
     }
-    let sum: f64 = chances.iter().map(|(_, chance)| chance).sum();
-    chances.iter_mut().for_each(|(_, chance)| *chance /= sum);
 }
 
 /// Shrinks counts into chances that are worth so many observations.

@@ -1,14 +1,14 @@
 //! How good a zone is for a session: J(u, z) per request, in microseconds of user latency, every
 //! term kept for the why. Money enters through the policy's one exchange rate.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use homing_wire::{Facts, Intake, Place, PlaceId, SessionKey, Zone, ZoneId};
 
 use crate::{
     affinity::{Affinity, nearness},
     feedback::{Corrections, RoundTrip},
-    mobility::{HORIZONS, Mobility, WEIGHTS},
+    mobility::{Crowd, HORIZONS, Mobility, WEIGHTS, Whereabouts},
     profile::Profile,
 };
 
@@ -56,7 +56,12 @@ pub struct Scorer<'a> {
     /// Where the client of the session that was asked for last is expected: its zones are asked
     /// for one after the other.
     expected: RefCell<(SessionKey, Expected)>,
+    /// What all users together are expected to do: many are in the same situation.
+    crowds: RefCell<BTreeMap<Whereabouts, Rc<Crowd>>>,
 }
+
+/// Situations that are remembered; as many as fit a few megabytes.
+const CROWDS_MAX: usize = 16_384;
 
 /// Places with chances.
 type Expected = Vec<(PlaceId, f64)>;
@@ -66,7 +71,13 @@ impl<'a> Scorer<'a> {
     /// brought.
     #[must_use]
     pub fn new(facts: &'a Facts, mobility: &'a Mobility, corrections: Corrections) -> Self {
-        Self { facts, mobility, corrections, expected: RefCell::default() }
+        Self {
+            facts,
+            mobility,
+            corrections,
+            expected: RefCell::default(),
+            crowds: RefCell::default(),
+        }
     }
 
     /// The terms of one zone for one session, with the zone's shadow price as it would be with the
@@ -113,7 +124,8 @@ impl<'a> Scorer<'a> {
         };
         let mut memo = self.expected.borrow_mut();
         if memo.0 != session.key || memo.1.is_empty() {
-            *memo = (session.key, self.mobility.expected(&session.trail, place));
+            let crowd = self.crowd(session.trail.whereabouts(place));
+            *memo = (session.key, crowd.expected(&session.trail.habits(place)));
         }
         let mut sum = RoundTrip::default();
         for (place, chance) in &memo.1 {
@@ -122,6 +134,14 @@ impl<'a> Scorer<'a> {
             sum.believed_us += chance * self.corrections.believed_us(*place, zone, stated_us);
         }
         sum
+    }
+
+    fn crowd(&self, at: Whereabouts) -> Rc<Crowd> {
+        let mut crowds = self.crowds.borrow_mut();
+        if crowds.len() >= CROWDS_MAX && !crowds.contains_key(&at) {
+            crowds.clear();
+        }
+        crowds.entry(at).or_insert_with(|| Rc::new(self.mobility.crowd(at))).clone()
     }
 
     /// The affinity of a session that lives in `home` to a zone.

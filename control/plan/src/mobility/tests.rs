@@ -163,6 +163,14 @@ proptest! {
             }
             let expected = mobility.expected(&trail, PlaceId(place));
             prop_assert!((expected.iter().map(|(_, c)| c).sum::<f64>() - 1.0).abs() < 1e-6);
+            // It is the guesses of all horizons by their weights.
+            for (to, all) in expected {
+                let one = |(horizon, weight): (usize, f64)| {
+                    weight * chance(&mobility.ahead(horizon, &trail, PlaceId(place)), to.0)
+                };
+                let sum: f64 = WEIGHTS.into_iter().enumerate().map(one).sum();
+                prop_assert!((sum - all).abs() < 1e-9, "{} {}", sum, all);
+            }
         }
         prop_assert!(mobility.contexts.values().all(|f| f.by_place.len() <= FOLLOWERS_MAX));
         prop_assert_eq!(Mobility::from_bytes(&mobility.to_bytes()).is_some(), true);

@@ -25,6 +25,17 @@ pub struct Trail {
     pub(super) lost: u16,
 }
 
+/// Where a client is, and what is known of how it came there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Whereabouts {
+    /// Where it is.
+    pub place: PlaceId,
+    /// Where it was in the two bins before, the later one first, if both are known.
+    pub before: Option<[PlaceId; 2]>,
+    /// Which three hours of the day it is, by UTC.
+    pub hours: u8,
+}
+
 /// Where a user went itself from one place, over all horizons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Habits {
@@ -84,19 +95,15 @@ impl Trail {
         told
     }
 
-    /// Where it was in the two bins before the one under way, the later one first.
-    pub(super) fn before(&self) -> Option<[PlaceId; 2]> {
-        self.before_bin(0)
+    /// Where the client is now.
+    #[must_use]
+    pub fn whereabouts(&self, place: PlaceId) -> Whereabouts {
+        Whereabouts { place, before: self.before_bin(0), hours: hours(self.bin) }
     }
 
     fn before_bin(&self, bins: usize) -> Option<[PlaceId; 2]> {
         let place = |bins: usize| self.places.get(bins).copied().and_then(at);
         Some([place(bins + 1)?, place(bins + 2)?])
-    }
-
-    /// Which hours of the day the bin under way is in.
-    pub(super) fn hours(&self) -> u8 {
-        hours(self.bin)
     }
 
     /// What the client did itself from a place.
