@@ -76,6 +76,11 @@ fn names(facts: &Facts) -> Vec<String> {
     facts.zones.iter().map(|zone| zone.name.clone()).collect()
 }
 
+/// The ids that stood for something and do not stand for it any more.
+fn changed(known: &[String], now: &[String]) -> BTreeSet<usize> {
+    (0..known.len()).filter(|index| now.get(*index) != known.get(*index)).collect()
+}
+
 impl Lead {
     /// Notes what moves are expected to bring, as they are ordered.
     pub(super) fn expect(&mut self, issued: &[Directive], now_ms: u64) {
@@ -183,13 +188,11 @@ impl Lead {
     fn forget_changed_zones(&mut self) {
         let Some(table) = &self.table else { return };
         let (facts, known) = (table.facts(), &self.lessons.names);
-        let same = |(zone, name): (&homing_wire::Zone, &String)| zone.name == *name;
-        if facts.zones.len() == known.len() && facts.zones.iter().zip(known).all(same) {
+        if facts.zones.iter().map(|zone| &zone.name).eq(known) {
             return;
         }
         let now = names(facts);
-        let gone: BTreeSet<usize> =
-            (0..known.len()).filter(|index| now.get(*index) != known.get(*index)).collect();
+        let gone = changed(known, &now);
         if !gone.is_empty() {
             let keeps = |zone: homing_wire::ZoneId| !gone.contains(&zone.index());
             let lessons = &mut self.lessons;
@@ -232,4 +235,20 @@ fn expected(
         after: scorer.round_trip(profile, to),
         other_us: rest(from) - rest(to),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_that_stand_for_another_zone_are_forgotten() {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let known: Vec<String> = named(&["paris", "oregon", "tokyo"]);
+        let gone = |now: &[&str]| changed(&known, &named(now));
+        assert!(gone(&["paris", "oregon", "tokyo", "lima"]).is_empty());
+        assert_eq!(gone(&["paris", "lima", "tokyo"]), BTreeSet::from([1]));
+        assert_eq!(gone(&["paris", "oregon"]), BTreeSet::from([2]));
+        assert!(changed(&[], &known).is_empty());
+    }
 }

@@ -129,6 +129,11 @@ async fn a_zone_that_lies_about_its_round_trip_loses_its_appeal_after_a_few_move
     let honest = told["ways"][0]["correction"]["factor"].as_f64().unwrap();
     assert!((honest - 1.0).abs() < 0.001, "{told}");
 
+    let metrics = get(control.api, "/metrics").await.body;
+    for line in ["moves_compared_total 6", "zone_moves_regretted_ratio{zone=\"oregon\"} 1.000"] {
+        assert!(metrics.contains(&format!("homing_control_{line}\n")), "{line}: {metrics}");
+    }
+
     // Who comes now stays where it is, though the document says the same as before.
     batch(&proxy, 15, &[newcomer], (PARIS, 1), 65_000).await;
     eventually("the newcomer is known", async || why(control.api, newcomer).await.is_object())
