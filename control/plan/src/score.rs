@@ -136,6 +136,20 @@ impl<'a> Scorer<'a> {
         sum
     }
 
+    /// How much longer than stated the round trip to a zone is believed to be, mean over places by
+    /// their weights; 0 if it is shorter.
+    pub(crate) fn excess_us(&self, zone: ZoneId, places: &BTreeMap<PlaceId, f64>) -> f64 {
+        let known = places.iter().filter(|(place, _)| self.place(**place).is_some());
+        let (mut excess_us, mut weights) = (0.0, 0.0);
+        for (place, weight) in known {
+            let stated_us = self.stated_us(*place, zone);
+            let believed_us = self.corrections.believed_us(*place, zone, stated_us);
+            excess_us += weight * (believed_us - stated_us);
+            weights += weight;
+        }
+        if weights > 0.0 { (excess_us / weights).max(0.0) } else { 0.0 }
+    }
+
     fn crowd(&self, at: Whereabouts) -> Rc<Crowd> {
         let mut crowds = self.crowds.borrow_mut();
         if crowds.len() >= CROWDS_MAX && !crowds.contains_key(&at) {

@@ -142,6 +142,13 @@ async fn a_zone_that_lies_about_its_round_trip_loses_its_appeal_after_a_few_move
     assert_eq!(after["held_back"], "no_gain", "{after}");
     assert!(after["zones"][1]["distance_us"].as_f64().unwrap() > 60_000.0, "{after}");
     assert_eq!(after["brought"][0]["zone"], "oregon");
+    // New sessions are placed by proxies, who are told by the zone's price.
+    eventually("the liar has its price", async || {
+        let zones = get(control.api, "/v1/zones").await.json();
+        let price = |zone: usize| zones["zones"][zone]["shadow_price_us"].as_u64().unwrap_or(0);
+        price(0) == 0 && price(1) > 40_000
+    })
+    .await;
     let seen = rounds(control.api).await;
     eventually("more rounds", async || rounds(control.api).await > seen + 5).await;
     let open = get(control.api, "/v1/directives?limit=1000").await.json();

@@ -35,6 +35,16 @@ fn a_zone_whose_round_trips_are_a_lie_is_chosen_less_once_moves_have_shown_it() 
     assert_eq!((honest.terms.distance_us, liar.stated_us), (60_000.0, 20_000.0));
     assert!((55_000.0..90_000.0).contains(&liar.terms.distance_us), "{liar:?}");
     assert!(liar.score < fresh.zones[1].score && liar.brought.unwrap().regretted == 1.0);
+    // Proxies place new sessions by stated round trips: the price makes up for it, not in shadow.
+    let price = |world: &World| plan(&world.inputs(), 1, NOW).prices[1];
+    assert!((10_000..40_000).contains(&price(&world)), "a third of the way: {}", price(&world));
+    let shadow = Facts {
+        policy: Policy { act: Act::Shadow, ..world.table.facts().policy.clone() },
+        ..(**world.table.facts()).clone()
+    };
+    let shadow =
+        World { feedback: world.feedback.clone(), ..World::new(shadow, &[0], |_| Some(0)) };
+    assert_eq!((price(&shadow), plan(&world.inputs(), 1, NOW).prices[0]), (0, 0));
     for second in 0..60 {
         assert_eq!(world.step(1, NOW + second * 1_000), 0);
     }
