@@ -11,8 +11,9 @@ data=$1 scorers=$2
 shift 2
 homing=${HOMING:-target/release/homing}
 demand="m4 nasa_5m nasa_1h twitter_5m twitter_1h wc98_5m wc98_1h taxi vm"
+mobility="taxi-mobility nyc-mobility"
 places="nyc-venue nyc-zone taxi-zone15 taxi-zone30 fifa bms genai"
-tasks=${*:-$demand $places nab}
+tasks=${*:-$demand $places $mobility nab}
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
@@ -23,7 +24,16 @@ for task in $tasks; do
     folder=$data
     [ "$task" != nab ] || folder=$data/nab
     "$homing" backtest "$task" "$folder" --out "$out/$task.csv" >/dev/null 2>&1
+    case " $mobility " in
+    *" $task "*)
+        # These score themselves; Brier scores by minutes ahead.
+        figures=$(awk -F, 'NR > 1 && $3 != "counts" { told[$2] = told[$2] " " $3 " " sprintf("%.4f", $6)
+            if (!seen[$2]++) order[++n] = $2 }
+            END { for (i = 1; i <= n; i++) printf("%s%s min:%s", (i > 1 ? ", " : ""), order[i], told[order[i]]) }' \
+            "$out/$task.csv") ;;
+    esac
     took=$(echo "$(date +%s.%N) $began" | awk '{printf "%.1f", $1 - $2}')
+    case " $mobility " in *" $task "*) echo "| $task | $figures | $took |"; continue ;; esac
     case " $demand " in
     *" $task "*)
         python3 "$scorers/forecast.py" "$task" "$data" "$out/$task.csv" --json "$out/score.json" >/dev/null

@@ -26,6 +26,7 @@ pub mod body;
 pub mod directives;
 pub mod documents;
 pub mod entry;
+pub mod feedback;
 pub mod forecasts;
 pub mod pace;
 pub mod problem;
@@ -112,6 +113,7 @@ fn described() -> (Router<entry::Held>, utoipa::openapi::OpenApi) {
         .routes(routes!(directives::get))
         .routes(routes!(directives::outcomes))
         .routes(routes!(directives::plan))
+        .routes(routes!(feedback::feedback))
         .routes(routes!(audited::list))
         .routes(routes!(status::status))
         .routes(routes!(status::table))

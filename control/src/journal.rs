@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use homing_plan::{Mobility, Profile};
+use homing_plan::{Feedback, Mobility, Profile};
 use homing_session::handoff::Record;
 use homing_wire::{
     DecodeFault, Delta, DirectiveId, Incarnation, Intake, PlacementTable, SessionKey, Version,
@@ -15,6 +15,7 @@ use redb::{
     ReadableTableMetadata as _, TableDefinition, WriteTransaction,
 };
 
+mod reads;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -129,6 +130,8 @@ pub enum Entry {
     Profile(Profile),
     /// Where clients go.
     Mobility(Vec<u8>),
+    /// What moves brought.
+    Feedback(Vec<u8>),
     /// A session is over.
     ProfileGone(SessionKey),
     /// What a caller's idempotency key stands for.
@@ -166,6 +169,8 @@ pub struct Recovered {
     pub profiles: Vec<(SessionKey, Profile)>,
     /// Where clients go.
     pub mobility: Mobility,
+    /// What moves brought.
+    pub feedback: Feedback,
 }
 
 impl Journal {
@@ -219,25 +224,23 @@ impl Journal {
         let number = |name: &str| -> Result<u64, JournalFault> {
             Ok(meta.get(name)?.map_or(0, |row| row.value()))
         };
-        let (table, deltas) = read_table(&txn)?;
+        let (table, deltas) = reads::table(&txn)?;
         Ok(Recovered {
             term: number("term")?,
             next_directive: number("next_directive")?.max(1),
             table,
             deltas,
-            document: read_last_document(&txn)?,
-            intakes: read_intakes(&txn)?,
-            struck: read_struck(&txn)?,
-            authorities: read_keyed(&txn, AUTHORITY, "authority", rows::record)?,
-            releases: read_keyed(&txn, RELEASES, "releases", rows::json)?,
-            heirs: read_keyed(&txn, HEIRS, "heirs", rows::heir)?,
+            document: reads::last_document(&txn)?,
+            intakes: reads::intakes(&txn)?,
+            struck: reads::struck(&txn)?,
+            authorities: reads::keyed(&txn, AUTHORITY, "authority", rows::record)?,
+            releases: reads::keyed(&txn, RELEASES, "releases", rows::json)?,
+            heirs: reads::keyed(&txn, HEIRS, "heirs", rows::heir)?,
             next_history: txn.open_table(HISTORY)?.last()?.map_or(1, |(seq, _)| seq.value() + 1),
-            watermarks: read_watermarks(&txn)?,
-            profiles: read_keyed(&txn, PROFILES, "profiles", rows::profile)?,
-            mobility: {
-                let kept = txn.open_table(SNAPSHOT)?.get("mobility")?;
-                kept.and_then(|row| Mobility::from_bytes(row.value())).unwrap_or_default()
-            },
+            watermarks: reads::watermarks(&txn)?,
+            profiles: reads::keyed(&txn, PROFILES, "profiles", rows::profile)?,
+            mobility: reads::kept(&txn, "mobility", Mobility::from_bytes)?.unwrap_or_default(),
+            feedback: reads::kept(&txn, "feedback", Feedback::from_bytes)?.unwrap_or_default(),
         })
     }
 
@@ -365,6 +368,9 @@ fn write_entry(txn: &WriteTransaction, entry: &Entry) -> Result<(), JournalFault
         Entry::Mobility(counts) => {
             txn.open_table(SNAPSHOT)?.insert("mobility", counts.as_slice())?;
         }
+        Entry::Feedback(learnt) => {
+            txn.open_table(SNAPSHOT)?.insert("feedback", learnt.as_slice())?;
+        }
         Entry::ProfileGone(key) => put(txn, PROFILES, *key, None)?,
         Entry::Idempotency(key, row) => {
             let bytes = rows::to_json(row);
@@ -429,70 +435,4 @@ fn prune(txn: &WriteTransaction) -> Result<(), JournalFault> {
         }
     }
     Ok(())
-}
-
-fn read_table(txn: &ReadTransaction) -> Result<(Option<PlacementTable>, Vec<Delta>), JournalFault> {
-    let Some(snapshot) = txn.open_table(SNAPSHOT)?.get("table")? else {
-        return Ok((None, Vec::new()));
-    };
-    let mut table = PlacementTable::decode(snapshot.value())?;
-    let mut deltas = Vec::new();
-    for row in txn.open_table(DELTAS)?.iter()? {
-        let (_, sealed) = row?;
-        let delta = Delta::decode(sealed.value())?;
-        table
-            .apply(&delta)
-            .map_err(|why| JournalFault::Delta { version: delta.version, why: why.to_string() })?;
-        deltas.push(delta);
-    }
-    Ok((Some(table), deltas))
-}
-
-fn read_last_document(txn: &ReadTransaction) -> Result<Option<DocumentRow>, JournalFault> {
-    let documents = txn.open_table(DOCUMENTS)?;
-    let last = documents.last()?;
-    last.map(|(_, row)| rows::json(row.value()).ok_or(JournalFault::Row("documents"))).transpose()
-}
-
-fn read_intakes(txn: &ReadTransaction) -> Result<BTreeMap<String, Intake>, JournalFault> {
-    let mut intakes = BTreeMap::new();
-    for row in txn.open_table(INTAKES)?.iter()? {
-        let (zone, number) = row?;
-        let intake = rows::intake(number.value()).ok_or(JournalFault::Row("intakes"))?;
-        intakes.insert(zone.value().to_owned(), intake);
-    }
-    Ok(intakes)
-}
-
-fn read_struck(txn: &ReadTransaction) -> Result<BTreeMap<String, Incarnation>, JournalFault> {
-    let mut struck = BTreeMap::new();
-    for row in txn.open_table(STRUCK)?.iter()? {
-        let (gate, life) = row?;
-        struck.insert(gate.value().to_owned(), Incarnation(life.value()));
-    }
-    Ok(struck)
-}
-
-fn read_watermarks(txn: &ReadTransaction) -> Result<BTreeMap<Incarnation, u64>, JournalFault> {
-    let mut marks = BTreeMap::new();
-    for row in txn.open_table(WATERMARKS)?.iter()? {
-        let (incarnation, mark) = row?;
-        marks.insert(Incarnation(incarnation.value()), mark.value().0);
-    }
-    Ok(marks)
-}
-
-fn read_keyed<T>(
-    txn: &ReadTransaction,
-    table: TableDefinition<'_, u128, &[u8]>,
-    name: &'static str,
-    read: impl Fn(&[u8]) -> Option<T>,
-) -> Result<Vec<(SessionKey, T)>, JournalFault> {
-    let mut found = Vec::new();
-    for row in txn.open_table(table)?.iter()? {
-        let (key, bytes) = row?;
-        let value = read(bytes.value()).ok_or(JournalFault::Row(name))?;
-        found.push((SessionKey(key.value()), value));
-    }
-    Ok(found)
 }

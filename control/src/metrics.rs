@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::shared::Shared;
+use crate::{clock, shared::Shared};
 
 /// The counters.
 #[derive(Debug, Default)]
@@ -131,6 +131,12 @@ pub fn render(shared: &Shared) -> String {
             let _ = writeln!(out, "homing_control_{name}{{{label}=\"{word}\"}} {n}");
         }
     }
+    let lessons = shared.lessons.read().clone();
+    number(&mut out, "moves_compared_total", "counter", lessons.compared);
+    let _ = writeln!(out, "# TYPE homing_control_moves_uncompared_total counter");
+    for (word, n) in &lessons.uncompared {
+        let _ = writeln!(out, "homing_control_moves_uncompared_total{{reason=\"{word}\"}} {n}");
+    }
     number(&mut out, "term", "gauge", shared.term);
     number(&mut out, "proxies_attached", "gauge", shared.roll.list().len() as u64);
     if let Some(table) = shared.published.table() {
@@ -138,6 +144,7 @@ pub fn render(shared: &Shared) -> String {
         number(&mut out, "exceptions", "gauge", table.exceptions().len() as u64);
         number(&mut out, "directives_open", "gauge", table.directives().len() as u64);
         zones(&mut out, shared, &table.facts().zones);
+        brought(&mut out, shared, &table.facts().zones);
     }
     let _ = writeln!(out, "# TYPE homing_control_build_info gauge");
     let version = env!("CARGO_PKG_VERSION");
@@ -157,6 +164,30 @@ fn zones(out: &mut String, shared: &Shared, zones: &[homing_wire::Zone]) {
         let (name, price) = (&zone.name, zone.shadow_price_us);
         let metric = "homing_control_zone_shadow_price_microseconds";
         let _ = writeln!(out, "{metric}{{zone=\"{name}\"}} {price}");
+    }
+}
+
+/// What stated round trips to each zone are multiplied by, and what share of moves there made
+/// things worse, for zones that sessions were moved to.
+fn brought(out: &mut String, shared: &Shared, zones: &[homing_wire::Zone]) {
+    let (lessons, now_ms) = (shared.lessons.read().clone(), clock::now_ms());
+    let told: Vec<_> = zones
+        .iter()
+        .enumerate()
+        .filter_map(|(index, zone)| {
+            let id = homing_wire::ZoneId(index as u8);
+            Some((&zone.name, lessons.feedback.of_zone(None, id, now_ms)?))
+        })
+        .collect();
+    let _ = writeln!(out, "# TYPE homing_control_zone_round_trip_factor gauge");
+    for (name, brought) in &told {
+        let (metric, factor) = ("homing_control_zone_round_trip_factor", brought.correction.factor);
+        let _ = writeln!(out, "{metric}{{zone=\"{name}\"}} {factor:.3}");
+    }
+    let _ = writeln!(out, "# TYPE homing_control_zone_moves_regretted_ratio gauge");
+    for (name, brought) in &told {
+        let (metric, share) = ("homing_control_zone_moves_regretted_ratio", brought.regretted);
+        let _ = writeln!(out, "{metric}{{zone=\"{name}\"}} {share:.3}");
     }
 }
 

@@ -1,12 +1,15 @@
 //! What the API and the links read while the lead works: each part behind its own short lock, so
 //! that no reader waits for a round or for the disk.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::AcqRel},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::AcqRel},
+    },
 };
 
-use homing_plan::Plan;
+use homing_plan::{Feedback, Plan};
 use homing_wire::{Facts, document::Document};
 use parking_lot::RwLock;
 use serde::Serialize;
@@ -38,6 +41,8 @@ pub struct Shared {
     pub plan: RwLock<Option<Arc<PlanMade>>>,
     /// How full each zone is, by zone index, as of the last round.
     pub zones: RwLock<Arc<Vec<ZoneFigures>>>,
+    /// What moves brought.
+    pub lessons: RwLock<Arc<Lessons>>,
     /// What is foreseen.
     pub foresight: RwLock<Arc<Foresight>>,
     /// How each zone and service stands that is scaled, in the order of the settings.
@@ -101,6 +106,27 @@ pub struct PlanMade {
     pub plan: Plan,
     /// The facts of its parent table.
     pub facts: Arc<Facts>,
+}
+
+/// What moves brought, and how many could be compared with what was expected of them.
+#[derive(Clone, Debug, Default)]
+pub struct Lessons {
+    /// What was learnt.
+    pub feedback: Arc<Feedback>,
+    /// Moves that are being compared.
+    pub watched: usize,
+    /// Moves that were, since the start.
+    pub compared: u64,
+    /// Moves that could not be, since the start, by the reason.
+    pub uncompared: BTreeMap<&'static str, u64>,
+}
+
+impl Lessons {
+    /// What earlier lives learnt.
+    #[must_use]
+    pub fn of(feedback: Feedback) -> Self {
+        Self { feedback: Arc::new(feedback), ..Self::default() }
+    }
 }
 
 /// How full one zone is.

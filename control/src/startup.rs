@@ -35,7 +35,7 @@ use crate::{
     publish::Published,
     scaling::{self, ScaleSettings, expected::Expected},
     serve,
-    shared::{ADMITTED_MAX, DocumentVersion, Shared},
+    shared::{ADMITTED_MAX, DocumentVersion, Lessons, Shared},
     tasks::{Tasks, stopped},
 };
 
@@ -355,6 +355,7 @@ fn open(settings: &Settings) -> Result<(Arc<Shared>, Recovered), StartFault> {
         document: RwLock::new(document),
         plan: RwLock::default(),
         zones: RwLock::default(),
+        lessons: RwLock::new(Arc::new(Lessons::of(recovered.feedback.clone()))),
         foresight: RwLock::default(),
         scaling: RwLock::default(),
         scaled: settings.scaling.clone(),

@@ -53,6 +53,8 @@ pub enum Verb {
     Forecast(ForecastArgs),
     /// Show how many endpoints a zone should have from its providers, and why
     Scaling(ScalingArgs),
+    /// Show what moves brought, by zone, beside what was expected of them
+    Feedback(AskArgs),
     /// Show who asked control to change what, and what became of it
     Audit(AuditArgs),
     /// Show what a region would need ahead of time, and have control scale by an expected event

@@ -6,6 +6,7 @@ pub mod backtest;
 pub mod certs;
 pub mod check;
 pub mod document;
+pub mod feedback;
 pub mod forecast;
 pub mod peers;
 pub mod plan;

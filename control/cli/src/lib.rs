@@ -75,6 +75,7 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Trouble> {
         Verb::Profile(args) => block_on(command::profile::run(&args)),
         Verb::Forecast(args) => block_on(command::forecast::run(&args)),
         Verb::Scaling(args) => block_on(command::scaling::run(&args)),
+        Verb::Feedback(args) => block_on(command::feedback::run(&args)),
         Verb::Audit(args) => block_on(command::audit::run(&args)),
         Verb::PredictScale(args) => block_on(command::predict::run(&args)),
         Verb::Plan(args) => block_on(command::plan::run(&args)),

@@ -6,6 +6,7 @@ pub mod affinity;
 pub mod anticipate;
 pub mod assign;
 pub mod draw;
+pub mod feedback;
 pub mod mobility;
 pub mod plan;
 pub mod price;
@@ -15,6 +16,7 @@ pub mod schedule;
 pub mod score;
 
 pub use affinity::Affinity;
+pub use feedback::Feedback;
 pub use mobility::Mobility;
 pub use plan::{Explanation, Housing, Inputs, Move, Plan, Why, ZoneState, explain, plan};
 pub use profile::Profile;

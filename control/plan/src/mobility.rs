@@ -3,10 +3,13 @@
 //!
 //! Time is cut into bins; each horizon is counted by itself, so that no chain of guesses is needed
 //! for a later one (direct forecasts). The weakest guess is "stays where it is", the next what
-//! followed this place, then what followed the last two, then what this user did: each is shrunk
-//! into the one before by what it rests on. Every guess is scored when the truth arrives, against
-//! "stays" (Brier, 1950): where ours is not better of late, staying is what is foreseen, so that
-//! nobody is moved by counts that know nothing.
+//! followed this place, then what followed the last three bins: each is shrunk into the one before
+//! by what it rests on. That is leant, by how much likelier something is than after this place at
+//! all, towards what followed it at these hours of the day, then towards what this user did itself,
+//! over all horizons at once: one user alone has too little to be counted for each.
+//! Every guess is scored when the truth arrives, against "stays" (Brier, 1950): where ours is not
+//! better of late, staying is what is foreseen, so that nobody is moved by counts that know
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +18,7 @@ use homing_wire::PlaceId;
 mod bytes;
 mod trail;
 
-pub use trail::{Trail, Transition};
+pub use trail::{Habits, Trail, Transition, Whereabouts};
 
 /// Milliseconds of a bin.
 pub const BIN_MS: u64 = 300_000;
@@ -23,23 +26,30 @@ pub const BIN_MS: u64 = 300_000;
 pub const HORIZONS: [usize; 4] = [1, 2, 3, 6];
 /// What each horizon weighs in an expected round trip.
 pub const WEIGHTS: [f64; HORIZONS.len()] = [0.4, 0.3, 0.2, 0.1];
-/// The place before, in a context of two, is so many bins before the last.
-const BEFORE: usize = 2;
+/// Hours that are counted together.
+const HOURS: u64 = 3;
 
 /// Contexts that are counted; those met later than these are left to the weaker guess.
 const CONTEXTS_MAX: usize = 65_536;
+/// Of them, those that the weakest counts are left, however many of the others there are.
+const CONTEXTS_KEPT: usize = CONTEXTS_MAX / 8;
 /// Places that may follow one context; a rarer one gives way.
 const FOLLOWERS_MAX: usize = 24;
 /// When a context has counted so much, all its counts are halved: old habits fade.
 const TOTAL_MAX: f32 = 1_000.0;
 /// How many observations "stays" is worth.
 const SHRINK_ONE: f64 = 5.0;
-/// How many the guess by one place is worth, for the one by two.
-const SHRINK_TWO: f64 = 20.0;
+/// How many the guess by the place is worth, for those that know more.
+const SHRINK_MORE: f64 = 20.0;
 /// How many the crowd is worth, for a user's own.
 const SHRINK_OWN: f64 = 4.0;
-/// The chance of what was never seen.
-const UNSEEN: f64 = 0.01;
+/// How many, for each own step that there was no room to remember: what is left of them is too
+/// regular to be true.
+const SHRINK_LOST: f64 = 2.0;
+/// The chance of what only the user does.
+const UNSEEN: f64 = 0.003;
+/// Added to chances before their ratio is taken.
+const DOUBT: f64 = 0.001;
 /// Guesses that must have been scored before any is believed.
 const SCORED_MIN: f64 = 50.0;
 /// What a score that is one guess older weighs.
@@ -47,8 +57,23 @@ const SCORE_FADES: f64 = 0.999;
 /// How much better than staying ours must be.
 const BETTER: f64 = 0.98;
 
-/// What was seen before: the horizon, the place before it and the place.
-type Situation = (u8, Option<PlaceId>, PlaceId);
+/// What is counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Situation {
+    horizon: u8,
+    from: PlaceId,
+    more: More,
+}
+
+/// What else is known in a situation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum More {
+    Nothing,
+    /// Which [`HOURS`] of the day it is.
+    Hours(u8),
+    /// Where the client was in the two bins before, the later one first.
+    Before([PlaceId; 2]),
+}
 
 /// What was counted over all users.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,19 +115,24 @@ impl Score {
 }
 
 impl Mobility {
-    /// Scores what would have been said of a transition, then counts it.
+    /// Scores what would have been said of a transition, then counts it. The user's habits are as
+    /// of its end, the transition itself not among them.
     pub fn learn(&mut self, seen: &Transition) {
         let Some(score) = self.scores.get(usize::from(seen.horizon)) else { return };
-        let chances = self.crowd(usize::from(seen.horizon), seen.before, seen.from);
-        let right = chances.iter().find(|(place, _)| *place == seen.to).map_or(0.0, |(_, p)| *p);
+        let Transition { horizon, hours, before, from, to, .. } = *seen;
+        let mut chances = self.together(horizon, Whereabouts { place: from, before, hours });
+        if let Some(own) = Own::of(&seen.habits, &self.pooled(from)) {
+            own.lean(&mut chances);
+        }
+        let right = chances.iter().find(|(place, _)| *place == to).map_or(0.0, |(_, p)| *p);
         let squares: f64 = chances.iter().map(|(_, chance)| chance * chance).sum();
-        let stays = if seen.to == seen.from { 0.0 } else { 2.0 };
+        let stays = if to == from { 0.0 } else { 2.0 };
         let mut score = *score;
         score.take(squares - 2.0 * right + 1.0, stays);
-        self.scores[usize::from(seen.horizon)] = score;
-        self.count((seen.horizon, None, seen.from), seen.to);
-        if seen.before.is_some() {
-            self.count((seen.horizon, seen.before, seen.from), seen.to);
+        self.scores[usize::from(horizon)] = score;
+        let more = [Some(More::Nothing), Some(More::Hours(hours)), before.map(More::Before)];
+        for more in more.into_iter().flatten() {
+            self.count(Situation { horizon, from, more }, to);
         }
     }
 
@@ -113,9 +143,15 @@ impl Mobility {
         if !self.scores.get(horizon).is_some_and(Score::is_believed) {
             return vec![(place, 1.0)];
         }
-        let mut chances = self.crowd(horizon, trail.before(), place);
-        if HORIZONS[horizon] == 1 {
-            self.lean(&mut chances, trail, place);
+        self.counted(horizon, trail, place)
+    }
+
+    /// The same, whether it was better than "stays" of late or not.
+    #[must_use]
+    pub fn counted(&self, horizon: usize, trail: &Trail, place: PlaceId) -> Vec<(PlaceId, f64)> {
+        let mut chances = self.together(horizon as u8, trail.whereabouts(place));
+        if let Some(own) = Own::of(&trail.habits(place), &self.pooled(place)) {
+            own.lean(&mut chances);
         }
         chances
     }
@@ -123,16 +159,26 @@ impl Mobility {
     /// Where the client is over all horizons, each with its weight.
     #[must_use]
     pub fn expected(&self, trail: &Trail, place: PlaceId) -> Vec<(PlaceId, f64)> {
+        self.crowd(trail.whereabouts(place)).expected(&trail.habits(place))
+    }
+
+    /// What all users together are expected to do from there; "stays" at horizons that are not
+    /// believed.
+    #[must_use]
+    pub fn crowd(&self, at: Whereabouts) -> Crowd {
         if !self.scores.iter().any(Score::is_believed) {
-            return vec![(place, 1.0)];
+            let (by_horizon, pooled) = (Default::default(), Vec::new());
+            return Crowd { place: at.place, by_horizon, pooled };
         }
-        let mut sum: BTreeMap<PlaceId, f64> = BTreeMap::new();
-        for (horizon, weight) in WEIGHTS.iter().enumerate() {
-            for (place, chance) in self.ahead(horizon, trail, place) {
-                *sum.entry(place).or_default() += weight * chance;
-            }
+        let guess = |horizon: usize| {
+            let is_believed = self.scores[horizon].is_believed();
+            is_believed.then(|| self.together(horizon as u8, at))
+        };
+        Crowd {
+            place: at.place,
+            by_horizon: std::array::from_fn(guess),
+            pooled: self.pooled(at.place),
         }
-        sum.into_iter().collect()
     }
 
     /// How well each horizon was foretold of late.
@@ -145,68 +191,71 @@ impl Mobility {
     #[must_use]
     pub fn remapped(&self, to: impl Fn(PlaceId) -> Option<PlaceId>) -> Self {
         let mut next = Self { contexts: BTreeMap::new(), scores: self.scores };
-        for ((horizon, before, from), followers) in &self.contexts {
-            let before_then = before.and_then(&to);
-            let Some(from) = to(*from).filter(|_| before.is_some() == before_then.is_some()) else {
-                continue;
+        for (situation, followers) in &self.contexts {
+            let more = match situation.more {
+                More::Before([one, two]) => {
+                    to(one).zip(to(two)).map(|(one, two)| More::Before([one, two]))
+                }
+                more => Some(more),
             };
+            let (Some(from), Some(more)) = (to(situation.from), more) else { continue };
+            let situation = Situation { from, more, ..*situation };
             let by_place: Vec<(PlaceId, f32)> = followers
                 .by_place
                 .iter()
                 .filter_map(|(place, count)| Some((to(*place)?, *count)))
                 .collect();
             let total = by_place.iter().map(|(_, count)| count).sum();
-            next.contexts.insert((*horizon, before_then, from), Followers { total, by_place });
+            next.contexts.insert(situation, Followers { total, by_place });
         }
         next
     }
 
-    /// What all users together are expected to do.
-    fn crowd(
-        &self,
-        horizon: usize,
-        before: Option<PlaceId>,
-        place: PlaceId,
-    ) -> Vec<(PlaceId, f64)> {
-        let mut chances = vec![(place, 1.0)];
-        let horizon = horizon as u8;
-        let known = |context| self.contexts.get(&context).map(Followers::counts);
-        if let Some(one) = known((horizon, None, place)) {
-            mix(&mut chances, &one, SHRINK_ONE);
+    /// What all users together are expected to do so far ahead.
+    fn together(&self, horizon: u8, at: Whereabouts) -> Vec<(PlaceId, f64)> {
+        let Whereabouts { place: from, before, hours } = at;
+        let known = |more| self.contexts.get(&Situation { horizon, from, more });
+        let usual = self.usual(horizon, from);
+        let mut chances = usual.clone();
+        if let Some(followers) = before.and_then(|before| known(More::Before(before))) {
+            mix(&mut chances, followers.counts(), SHRINK_MORE);
         }
-        if let Some(two) = before.and_then(|before| known((horizon, Some(before), place))) {
-            mix(&mut chances, &two, SHRINK_TWO);
+        if let Some(followers) = known(More::Hours(hours)) {
+            let mut then = usual.clone();
+            mix(&mut then, followers.counts(), SHRINK_MORE);
+            lean(&mut chances, |place| likelier(&then, &usual, place));
         }
         chances
     }
 
-    /// Leans what the crowd does towards what the user did itself from here, by the square root of
-    /// how much likelier that is than by the crowd: its habits know nothing of the place before.
-    fn lean(&self, chances: &mut Vec<(PlaceId, f64)>, trail: &Trail, place: PlaceId) {
-        let own: Vec<(PlaceId, f64)> = trail.own(place).collect();
-        let crowd = self.crowd(0, None, place);
-        let mut user = crowd.clone();
-        mix(&mut user, &own, SHRINK_OWN);
-        for (habit, _) in own {
-            if chances.iter().all(|(known, _)| *known != habit) {
-                chances.push((habit, UNSEEN));
-            }
+    /// What all users together do from a place.
+    fn usual(&self, horizon: u8, from: PlaceId) -> Vec<(PlaceId, f64)> {
+        let mut chances = vec![(from, 1.0)];
+        let situation = Situation { horizon, from, more: More::Nothing };
+        if let Some(followers) = self.contexts.get(&situation) {
+            mix(&mut chances, followers.counts(), SHRINK_ONE);
         }
-        let of = |list: &[(PlaceId, f64)], place: PlaceId| {
-            list.iter().find(|(known, _)| *known == place).map_or(0.0, |(_, chance)| *chance)
-        };
-        for (known, chance) in chances.iter_mut() {
-            *chance *= (of(&user, *known).max(UNSEEN) / of(&crowd, *known).max(UNSEEN)).sqrt();
-        }
-        let sum: f64 = chances.iter().map(|(_, chance)| chance).sum();
-        chances.iter_mut().for_each(|(_, chance)| *chance /= sum);
+        chances
     }
 
-    fn count(&mut self, context: Situation, to: PlaceId) {
-        if self.contexts.len() >= CONTEXTS_MAX && !self.contexts.contains_key(&context) {
+    /// What all users together do from a place, over all horizons.
+    fn pooled(&self, from: PlaceId) -> Vec<(PlaceId, f64)> {
+        let mut sum: Vec<(PlaceId, f64)> = vec![(from, 0.0)];
+        for horizon in 0..HORIZONS.len() as u8 {
+            add_up(&mut sum, &self.usual(horizon, from), 1.0 / HORIZONS.len() as f64);
+        }
+        sum
+    }
+
+    fn count(&mut self, situation: Situation, to: PlaceId) {
+        let most = match situation.more {
+            More::Nothing => CONTEXTS_MAX,
+            _ => CONTEXTS_MAX - CONTEXTS_KEPT,
+        };
+        if self.contexts.len() >= most && !self.contexts.contains_key(&situation) {
             return;
         }
-        self.contexts.entry(context).or_default().add(to);
+        self.contexts.entry(situation).or_default().add(to);
     }
 }
 
@@ -231,22 +280,120 @@ impl Followers {
         }
     }
 
-    fn counts(&self) -> Vec<(PlaceId, f64)> {
-        self.by_place.iter().map(|(place, count)| (*place, f64::from(*count))).collect()
+    fn counts(&self) -> impl Iterator<Item = (PlaceId, f64)> + Clone + '_ {
+        self.by_place.iter().map(|(place, count)| (*place, f64::from(*count)))
+    }
+}
+
+/// What all users together are expected to do from somewhere, at each horizon.
+#[derive(Clone, Debug)]
+pub struct Crowd {
+    place: PlaceId,
+    by_horizon: [Option<Vec<(PlaceId, f64)>>; HORIZONS.len()],
+    pooled: Vec<(PlaceId, f64)>,
+}
+
+impl Crowd {
+    /// What one of them with these habits is expected to do, over all horizons.
+    #[must_use]
+    pub fn expected(&self, habits: &Habits) -> Vec<(PlaceId, f64)> {
+        if self.by_horizon.iter().all(Option::is_none) {
+            return vec![(self.place, 1.0)];
+        }
+        let own = Own::of(habits, &self.pooled);
+        let mut sum: Vec<(PlaceId, f64)> = vec![(self.place, 0.0)];
+        for (guess, weight) in self.by_horizon.iter().zip(WEIGHTS) {
+            let Some(guess) = guess else {
+                sum[0].1 += weight;
+                continue;
+            };
+            let leant = own.as_ref().map(|own| {
+                let mut leant = guess.clone();
+                own.lean(&mut leant);
+                leant
+            });
+            add_up(&mut sum, leant.as_ref().unwrap_or(guess), weight);
+        }
+        sum
+    }
+}
+
+/// How much likelier each place is for a user than for the crowd.
+struct Own<'a> {
+    habits: &'a Habits,
+    /// Of places that neither goes to it is 1.
+    ratios: Vec<(PlaceId, f64)>,
+}
+
+impl<'a> Own<'a> {
+    /// `None` for a user without habits.
+    fn of(habits: &'a Habits, pooled: &[(PlaceId, f64)]) -> Option<Self> {
+        habits.steps().next()?;
+        let mut user = pooled.to_vec();
+        mix(&mut user, habits.steps(), SHRINK_OWN + SHRINK_LOST * f64::from(habits.lost));
+        // The first of the two lists are the places of the second, in its order.
+        let of_crowd = pooled.iter().map(|(_, chance)| *chance).chain(std::iter::repeat(0.0));
+        let ratio = |((place, own), crowd): (&(PlaceId, f64), f64)| {
+            (*place, (own + DOUBT) / (crowd + DOUBT))
+        };
+        let ratios = user.iter().zip(of_crowd).map(ratio).collect();
+        Some(Self { habits, ratios })
+    }
+
+    fn lean(&self, chances: &mut Vec<(PlaceId, f64)>) {
+        for (habit, _) in self.habits.steps() {
+            match chances.iter_mut().find(|(known, _)| *known == habit) {
+                Some((_, chance)) => *chance = chance.max(UNSEEN),
+                None => chances.push((habit, UNSEEN)),
+            }
+        }
+        let of = |place| self.ratios.iter().find(|(known, _)| *known == place);
+        lean(chances, |place| of(place).map_or(1.0, |(_, ratio)| *ratio));
+    }
+}
+
+/// Leans chances by how much likelier each place is.
+fn lean(chances: &mut [(PlaceId, f64)], likelier: impl Fn(PlaceId) -> f64) {
+    let mut sum = 0.0;
+    for (place, chance) in chances.iter_mut() {
+        *chance *= likelier(*place);
+        sum += *chance;
+    }
+    chances.iter_mut().for_each(|(_, chance)| *chance /= sum);
+}
+
+/// How much likelier a place is by one list than by another.
+fn likelier(by: &[(PlaceId, f64)], than: &[(PlaceId, f64)], place: PlaceId) -> f64 {
+    let of = |list: &[(PlaceId, f64)]| {
+        list.iter().find(|(known, _)| *known == place).map_or(0.0, |(_, chance)| *chance)
+    };
+    (of(by) + DOUBT) / (of(than) + DOUBT)
+}
+
+fn add_up(sum: &mut Vec<(PlaceId, f64)>, chances: &[(PlaceId, f64)], weight: f64) {
+    for (place, chance) in chances {
+        match sum.iter_mut().find(|(known, _)| known == place) {
+            Some((_, all)) => *all += weight * chance,
+            None => sum.push((*place, weight * chance)),
+        }
     }
 }
 
 /// Shrinks counts into chances that are worth so many observations.
-fn mix(chances: &mut Vec<(PlaceId, f64)>, counts: &[(PlaceId, f64)], worth: f64) {
-    let total: f64 = counts.iter().map(|(_, count)| count).sum();
+fn mix(
+    chances: &mut Vec<(PlaceId, f64)>,
+    counts: impl Iterator<Item = (PlaceId, f64)> + Clone,
+    worth: f64,
+) {
+    let total: f64 = counts.clone().map(|(_, count)| count).sum();
     for (_, chance) in chances.iter_mut() {
         *chance *= worth / (total + worth);
     }
     for (place, count) in counts {
         let share = count / (total + worth);
-        match chances.iter_mut().find(|(known, _)| known == place) {
+        match chances.iter_mut().find(|(known, _)| *known == place) {
             Some((_, chance)) => *chance += share,
-            None => chances.push((*place, share)),
+            None => chances.push((place, share)),
         }
     }
 }

@@ -8,10 +8,11 @@ use std::{
 };
 
 use homing_wire::{
-    Act, DirectiveId, Intake, MoveReason, PlacementTable, SessionKey, Version, ZoneId,
+    Act, DirectiveId, Intake, MoveReason, PlaceId, PlacementTable, SessionKey, Version, ZoneId,
 };
 
 use crate::{
+    feedback::Feedback,
     mobility::Mobility,
     price,
     profile::Profile,
@@ -53,6 +54,8 @@ pub struct Inputs<'a> {
     pub last: Option<&'a Housing>,
     /// Where clients go.
     pub mobility: &'a Mobility,
+    /// What earlier moves brought.
+    pub feedback: &'a Feedback,
 }
 
 /// How full a zone is.
@@ -205,7 +208,8 @@ pub fn plan(inputs: &Inputs<'_>, seed: u64, now_ms: u64) -> Plan {
     let facts = inputs.table.facts();
     let mut draft = Draft::new(inputs, seed, now_ms);
     draft.housing = housing::house(&draft).map(Cow::Owned);
-    draft.plan.prices = price::shadow_prices(&facts.zones, inputs.zones, &draft.prices());
+    draft.plan.prices =
+        price::shadow_prices(&facts.zones, inputs.zones, &draft.prices(), &draft.surcharges());
     drain::drains(&mut draft);
     relief::relief(&mut draft);
     regret::regrets(&mut draft);
@@ -244,7 +248,11 @@ impl<'a> Draft<'a> {
         };
         Self {
             inputs,
-            scorer: Scorer::new(table.facts(), inputs.mobility),
+            scorer: Scorer::new(
+                table.facts(),
+                inputs.mobility,
+                inputs.feedback.corrections(now_ms),
+            ),
             room: Room::new(inputs),
             under_way: table.directives().values().map(|d| (d.key, d.to)).collect(),
             housing: inputs.last.map(Cow::Borrowed),
@@ -287,6 +295,20 @@ impl<'a> Draft<'a> {
             housing.map_or(0.0, |housing| housing.shadow_us(ZoneId(index as u8), mean_rate))
         };
         (0..zones).map(price).collect()
+    }
+
+    /// How much longer each zone takes than the table states, by what moves brought, for the
+    /// clients that are known: proxies place new sessions by stated round trips. Nothing in shadow.
+    fn surcharges(&self) -> Vec<f64> {
+        let zones = self.inputs.table.facts().zones.len();
+        if self.plan.act != Act::On {
+            return vec![0.0; zones];
+        }
+        let mut places: BTreeMap<PlaceId, f64> = BTreeMap::new();
+        for place in self.inputs.sessions.iter().filter_map(|session| session.place) {
+            *places.entry(place).or_default() += 1.0;
+        }
+        (0..zones).map(|index| self.scorer.excess_us(ZoneId(index as u8), &places)).collect()
     }
 
     /// The best open zone with room for a session, other than the one it lives in: by score, then

@@ -16,14 +16,20 @@ const MOST_US: f64 = 1_000_000.0;
 const STEP_US: f64 = 500.0;
 
 /// The prices of all zones, by zone index, from how full they are and what the solver asks for a
-/// place in each, microseconds a request: each old price goes a third of the way to what the
-/// zone's fill asks for, so that a burst does not swing every proxy at once.
+/// place in each, microseconds a request, with a surcharge for each on top: each old price goes a
+/// third of the way to what is asked, so that a burst does not swing every proxy at once.
 #[must_use]
-pub fn shadow_prices(zones: &[Zone], states: &[ZoneState], solved: &[f64]) -> Vec<u32> {
+pub fn shadow_prices(
+    zones: &[Zone],
+    states: &[ZoneState],
+    solved: &[f64],
+    surcharges: &[f64],
+) -> Vec<u32> {
     let price = |(index, zone): (usize, &Zone)| {
         let sessions = states.get(index).map_or(0, ZoneState::committed);
         let asked = price_us(sessions, zone.capacity.sessions)
-            .max(solved.get(index).copied().unwrap_or(0.0).min(MOST_US));
+            .max(solved.get(index).copied().unwrap_or(0.0).min(MOST_US))
+            + surcharges.get(index).copied().unwrap_or(0.0).min(MOST_US);
         let old = f64::from(zone.shadow_price_us);
         let next = old + (asked - old) / 3.0;
         // Close enough is there: else the last step would never be taken.

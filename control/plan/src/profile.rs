@@ -5,6 +5,7 @@ use homing_wire::{Epoch, PlaceId, ServiceId, SessionActivity, SessionKey, ZoneId
 
 use crate::{
     affinity::Served,
+    feedback::{Felt, WATCH_MS},
     mobility::{Trail, Transition},
 };
 
@@ -51,6 +52,8 @@ pub struct Profile {
     pub trail: Trail,
     /// Where its requests were served.
     pub served: Served,
+    /// How long they took of late, where it lives now.
+    pub felt: Felt,
 }
 
 const _: () = assert!(size_of::<Profile>() <= 256);
@@ -76,6 +79,7 @@ impl Profile {
             flap_from_ms: now_ms,
             trail: Trail::default(),
             served: Served::default(),
+            felt: Felt::default(),
         };
         profile.take(activity, now_ms);
         profile
@@ -105,6 +109,12 @@ impl Profile {
         if activity.epoch >= self.epoch {
             self.settle(activity.zone, activity.epoch, now_ms);
         }
+        if passed_ms >= WATCH_MS {
+            self.felt.forget();
+        }
+        if activity.zone == self.zone {
+            self.felt.take(activity);
+        }
         activity.place.map_or_else(Vec::new, |place| self.trail.step(place, now_ms))
     }
 
@@ -116,6 +126,7 @@ impl Profile {
             return;
         }
         self.zone = zone;
+        self.felt.forget();
         self.entered_ms = now_ms;
         self.regret_us = 0.0;
         self.regret_ms = now_ms;

@@ -1,13 +1,14 @@
 //! How good a zone is for a session: J(u, z) per request, in microseconds of user latency, every
 //! term kept for the why. Money enters through the policy's one exchange rate.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use homing_wire::{Facts, Intake, Place, PlaceId, SessionKey, Zone, ZoneId};
 
 use crate::{
     affinity::{Affinity, nearness},
-    mobility::{HORIZONS, Mobility, WEIGHTS},
+    feedback::{Corrections, RoundTrip},
+    mobility::{Crowd, HORIZONS, Mobility, WEIGHTS, Whereabouts},
     profile::Profile,
 };
 
@@ -51,19 +52,32 @@ impl Terms {
 pub struct Scorer<'a> {
     facts: &'a Facts,
     mobility: &'a Mobility,
+    corrections: Corrections,
     /// Where the client of the session that was asked for last is expected: its zones are asked
     /// for one after the other.
     expected: RefCell<(SessionKey, Expected)>,
+    /// What all users together are expected to do: many are in the same situation.
+    crowds: RefCell<BTreeMap<Whereabouts, Rc<Crowd>>>,
 }
+
+/// Situations that are remembered; as many as fit a few megabytes.
+const CROWDS_MAX: usize = 16_384;
 
 /// Places with chances.
 type Expected = Vec<(PlaceId, f64)>;
 
 impl<'a> Scorer<'a> {
-    /// A scorer for these facts, under what is known of where clients go.
+    /// A scorer for these facts, under what is known of where clients go, and of what earlier moves
+    /// brought.
     #[must_use]
-    pub fn new(facts: &'a Facts, mobility: &'a Mobility) -> Self {
-        Self { facts, mobility, expected: RefCell::default() }
+    pub fn new(facts: &'a Facts, mobility: &'a Mobility, corrections: Corrections) -> Self {
+        Self {
+            facts,
+            mobility,
+            corrections,
+            expected: RefCell::default(),
+            crowds: RefCell::default(),
+        }
     }
 
     /// The terms of one zone for one session, with the zone's shadow price as it would be with the
@@ -74,7 +88,7 @@ impl<'a> Scorer<'a> {
             return Terms { distance_us: f64::INFINITY, ..Terms::default() };
         };
         Terms {
-            distance_us: self.distance_us(session, zone),
+            distance_us: self.round_trip(session, zone).believed_us,
             price_us: self.price_us(session, spec),
             capacity_us,
         }
@@ -101,15 +115,47 @@ impl<'a> Scorer<'a> {
         self.facts.zones.iter().enumerate().filter_map(open)
     }
 
-    fn distance_us(&self, session: &Profile, zone: ZoneId) -> f64 {
+    /// The round trip to a zone from where a session's client is expected to be; 0 where its place
+    /// is unknown.
+    #[must_use]
+    pub fn round_trip(&self, session: &Profile, zone: ZoneId) -> RoundTrip {
         let Some(place) = session.place.filter(|place| self.place(*place).is_some()) else {
-            return 0.0;
+            return RoundTrip::default();
         };
         let mut memo = self.expected.borrow_mut();
         if memo.0 != session.key || memo.1.is_empty() {
-            *memo = (session.key, self.mobility.expected(&session.trail, place));
+            let crowd = self.crowd(session.trail.whereabouts(place));
+            *memo = (session.key, crowd.expected(&session.trail.habits(place)));
         }
-        memo.1.iter().map(|(place, chance)| chance * self.rtt_us(*place, zone)).sum()
+        let mut sum = RoundTrip::default();
+        for (place, chance) in &memo.1 {
+            let stated_us = self.stated_us(*place, zone);
+            sum.stated_us += chance * stated_us;
+            sum.believed_us += chance * self.corrections.believed_us(*place, zone, stated_us);
+        }
+        sum
+    }
+
+    /// How much longer than stated the round trip to a zone is believed to be, mean over places by
+    /// their weights; 0 if it is shorter.
+    pub(crate) fn excess_us(&self, zone: ZoneId, places: &BTreeMap<PlaceId, f64>) -> f64 {
+        let known = places.iter().filter(|(place, _)| self.place(**place).is_some());
+        let (mut excess_us, mut weights) = (0.0, 0.0);
+        for (place, weight) in known {
+            let stated_us = self.stated_us(*place, zone);
+            let believed_us = self.corrections.believed_us(*place, zone, stated_us);
+            excess_us += weight * (believed_us - stated_us);
+            weights += weight;
+        }
+        if weights > 0.0 { (excess_us / weights).max(0.0) } else { 0.0 }
+    }
+
+    fn crowd(&self, at: Whereabouts) -> Rc<Crowd> {
+        let mut crowds = self.crowds.borrow_mut();
+        if crowds.len() >= CROWDS_MAX && !crowds.contains_key(&at) {
+            crowds.clear();
+        }
+        crowds.entry(at).or_insert_with(|| Rc::new(self.mobility.crowd(at))).clone()
     }
 
     /// The affinity of a session that lives in `home` to a zone.
@@ -153,6 +199,10 @@ impl<'a> Scorer<'a> {
     }
 
     fn rtt_us(&self, place: PlaceId, zone: ZoneId) -> f64 {
+        self.corrections.believed_us(place, zone, self.stated_us(place, zone))
+    }
+
+    fn stated_us(&self, place: PlaceId, zone: ZoneId) -> f64 {
         let Some(place) = self.place(place) else {
             return 0.0;
         };

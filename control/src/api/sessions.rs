@@ -16,11 +16,13 @@ use super::{
     body::Body,
     documents::Options,
     entry::View,
+    feedback::{BroughtBody, brought_body},
     problem::Problem,
 };
 use crate::{
     clock,
     lead::{Command, MoveAsked, WhySession},
+    scope::Scope,
 };
 
 /// The longest idempotency key.
@@ -68,6 +70,10 @@ pub struct WhyDetails {
     pub zones: Vec<ZoneTermsBody>,
     /// How much it belongs to each zone.
     pub affinity: Vec<AffinityBody>,
+    /// What earlier moves to each zone brought, the factor being the one for this session's place;
+    /// told to operators only, for the moves are of all tenants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brought: Vec<BroughtBody>,
     /// The best other zone that would take it.
     pub best: Option<String>,
     /// What each request would gain there, microseconds; negative is a loss.
@@ -86,7 +92,7 @@ pub struct WhyDetails {
 pub struct ZoneTermsBody {
     /// The zone.
     pub zone: String,
-    /// Round trip from its client's place.
+    /// Round trip from its client's place, corrected by what earlier moves there brought.
     pub distance_us: f64,
     /// CPU and egress prices at the policy's exchange rate.
     pub price_us: f64,
@@ -145,7 +151,7 @@ pub async fn why(
     if !service.map_or(scope.is_operator(), |service| scope.sees_id(&answer.facts, service)) {
         return Err(Problem::unheard_of());
     }
-    Ok(Json(why_body(key, &answer)))
+    Ok(Json(why_body(key, &answer, &scope)))
 }
 
 /// Moves a session. The answer comes when the directive is durable, not when it is carried out.
@@ -230,13 +236,17 @@ pub(super) fn zone_name(facts: &Facts, zone: ZoneId) -> String {
     named.unwrap_or_else(|| format!("zone-{zone}"))
 }
 
-fn why_body(key: SessionKey, why: &WhySession) -> WhyBody {
+fn why_body(key: SessionKey, why: &WhySession, scope: &Scope) -> WhyBody {
     let facts = &why.facts;
     let name = |zone: ZoneId| zone_name(facts, zone);
     let details = why.known.as_ref().map(|(profile, told)| {
         let zone = |zone: &homing_plan::plan::ZoneTerms| {
             terms_body(name(zone.zone), &zone.terms, zone.open, zone.room)
         };
+        let brought = |zone: &homing_plan::plan::ZoneTerms| {
+            Some(brought_body(facts, zone.zone, zone.brought.as_ref()?))
+        };
+        let told_to = scope.is_operator();
         WhyDetails {
             exceptional: told.exceptional,
             directive: told.directive.map(|directive| directive.0),
@@ -251,6 +261,7 @@ fn why_body(key: SessionKey, why: &WhySession) -> WhyBody {
             moves_this_hour: told.moves_this_hour,
             zones: told.zones.iter().map(zone).collect(),
             affinity: affinity(&told.zones, name),
+            brought: told.zones.iter().filter(|_| told_to).filter_map(brought).collect(),
             best: told.best.map(name),
             gain_us: told.best.map_or(0.0, |_| told.why.gain_us()),
             regret_us: told.why.regret_us,

@@ -76,7 +76,8 @@ pub struct ZoneBody {
     pub capacity_sessions: Option<u64>,
     /// Buckets it owns, of 65,536.
     pub buckets: u64,
-    /// What one more session there costs the others, microseconds of latency a request.
+    /// What one more session there costs the others, and how much longer its round trips are than
+    /// stated by what moves brought; microseconds of latency a request.
     pub shadow_price_us: u32,
     /// Requests answered a second.
     pub requests_per_second: u64,

@@ -1,7 +1,7 @@
 //! The rows of the journal as bytes. What is written in numbers a second (records, profiles) is
 //! packed; what people may want to look at with a tool is JSON.
 
-use homing_plan::{Profile, affinity::Served, mobility::Trail};
+use homing_plan::{Profile, affinity::Served, feedback::Felt, mobility::Trail};
 use homing_session::{
     gate::StartFrom,
     handoff::{Record, record::Pending},
@@ -287,5 +287,7 @@ pub(super) fn profile(bytes: &[u8]) -> Option<Profile> {
         flap_from_ms,
         trail,
         served: Served::from_bytes(rest),
+        // What requests took before a restart tells nothing of the zone after it.
+        felt: Felt::default(),
     })
 }

@@ -1,5 +1,6 @@
 use homing_plan::{
     affinity::Served,
+    feedback::{Expected, Felt, Measured, RoundTrip, Seen},
     mobility::{Trail, Transition},
 };
 use homing_session::{gate::StartFrom, handoff::record::Pending};
@@ -25,6 +26,7 @@ fn profile(key: u128) -> Profile {
         flap_from_ms: 6,
         trail: Trail::from_bytes(&[7; 200]).0,
         served: Served::from_bytes(&[1; 20]),
+        felt: Felt::default(),
     }
 }
 
@@ -51,7 +53,21 @@ fn a_batch_is_there_whole_after_reopening() {
         .collect();
     let mut mobility = Mobility::default();
     let (from, to) = (PlaceId(1), PlaceId(2));
-    mobility.learn(&Transition { horizon: 0, before: None, from, to });
+    let habits = Trail::default().habits(from);
+    mobility.learn(&Transition { horizon: 0, hours: 0, before: None, from, to, habits });
+    let mut feedback = Feedback::default();
+    let (round_trip, place) = (RoundTrip { stated_us: 4e4, believed_us: 4e4 }, Some(PlaceId(3)));
+    let order = Expected {
+        from: ZoneId(0),
+        to: ZoneId(1),
+        place,
+        for_gain: true,
+        seen: Seen::Way,
+        before: round_trip,
+        after: round_trip,
+        other_us: 0.0,
+    };
+    feedback.learn(&order, Measured { before_us: 4e4, after_us: 9e4 }, 5).unwrap();
     {
         let journal = Journal::open(folder.path()).unwrap();
         let mut entries = vec![
@@ -62,6 +78,7 @@ fn a_batch_is_there_whole_after_reopening() {
             Entry::ProfileGone(SessionKey(2)),
             Entry::Watermark(Incarnation(6), 77, 0),
             Entry::Mobility(mobility.to_bytes()),
+            Entry::Feedback(feedback.to_bytes()),
             Entry::Intake("paris".to_owned(), Some(Intake::Draining)),
         ];
         entries.extend(records.iter().map(|(key, record)| Entry::Authority(*key, Some(*record))));
@@ -73,7 +90,7 @@ fn a_batch_is_there_whole_after_reopening() {
     let known: Vec<Profile> =
         found.profiles.iter().map(|(key, of)| Profile { key: *key, ..of.clone() }).collect();
     assert_eq!(known, [profile(1)]);
-    assert_eq!(found.mobility, mobility);
+    assert_eq!((found.mobility, found.feedback), (mobility, feedback));
     assert_eq!(found.watermarks[&Incarnation(6)], 77);
     assert_eq!(found.intakes["paris"], Intake::Draining);
     assert_eq!(found.authorities, records[..3]);

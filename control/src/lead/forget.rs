@@ -12,6 +12,7 @@ impl Lead {
         let known = self.profiles.get(key).is_some();
         self.profiles.forget(key);
         self.rests.remove(&key);
+        self.lessons.forget(key);
         for (seq, directive) in history {
             self.ended.remove(directive);
             self.out.entries.push(Entry::HistoryGone(*seq, *directive));

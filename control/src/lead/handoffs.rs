@@ -114,6 +114,7 @@ impl Lead {
             return Vec::new();
         }
         self.shared.metrics.directives_issued.add(issued.len() as u64);
+        self.expect(&issued, now_ms);
         for directive in &issued {
             self.act(directive.key, now_ms);
         }
@@ -210,6 +211,8 @@ impl Lead {
         if let Some(held) = self.handoffs.get_mut(&key) {
             held.shown = shown;
         }
+        let completed = matches!(ended, Ended::Committed { .. }).then_some(home.epoch);
+        self.watch(key, directive, completed, now_ms);
         self.profiles.settle(key, home.zone, home.epoch, now_ms);
         let end = match ended {
             Ended::Committed { .. } => EndRow::Completed { figures: None },
@@ -229,7 +232,7 @@ impl Lead {
             EndRow::Undone { .. } => "undone",
         });
         if let Some(order) = order {
-            if matches!(ended, Ended::Committed { .. }) {
+            if completed.is_some() {
                 self.heir_passes(&order, now_ms);
             }
             self.remember(&order, issued_ms, end, now_ms);

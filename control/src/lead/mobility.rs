@@ -44,5 +44,6 @@ impl Lead {
         self.mobility_unwritten = true;
         // Written at once: the places of the journal's table are others from now on.
         self.write_mobility();
+        self.remap_lessons(to);
     }
 }

@@ -33,6 +33,7 @@ impl Lead {
         for activity in &batch.sessions {
             self.seen.extend(self.profiles.take(activity, now_ms));
             self.served_by(activity.key, activity.zone, incarnation);
+            self.heed(activity, now_ms);
             // A gate that executes at a higher epoch than the table shows knows better.
             let home = Home { zone: activity.zone, epoch: activity.epoch };
             let shown = self.table.as_ref().map(|table| table.home(activity.key));

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use homing_plan::{Inputs, Mobility, Plan, Profile, ZoneState, draw, price};
+use homing_plan::{Feedback, Inputs, Mobility, Plan, Profile, ZoneState, draw, price};
 use homing_wire::{Act, Facts, Intake, MoveReason, PlacementTable, SessionKey};
 
 use super::{Lead, moves::order};
@@ -29,6 +29,7 @@ pub struct PlanJob {
     resting: BTreeSet<SessionKey>,
     last: Option<Arc<PlanMade>>,
     mobility: Arc<Mobility>,
+    feedback: Arc<Feedback>,
     seed: u64,
     now_ms: u64,
 }
@@ -45,6 +46,7 @@ impl PlanJob {
             resting: &self.resting,
             last: self.last.as_ref().and_then(|made| made.plan.housing.as_ref()),
             mobility: &self.mobility,
+            feedback: &self.feedback,
         };
         homing_plan::plan(&inputs, self.seed, self.now_ms)
     }
@@ -72,6 +74,7 @@ impl Lead {
         *self.shared.zones.write() = Arc::new(figures.clone());
         self.observe(&figures, now_ms);
         self.learn_mobility();
+        self.learn_from_moves(now_ms);
         self.have_planned(&figures, now_ms);
         self.write_records();
     }
@@ -110,6 +113,7 @@ impl Lead {
             resting: self.resting(now_ms),
             last: self.shared.plan.read().clone(),
             mobility: self.mobility.clone(),
+            feedback: self.lessons.feedback.clone(),
             seed: self.seed ^ self.rounds,
             now_ms,
         };

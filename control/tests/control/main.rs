@@ -5,6 +5,7 @@ mod api;
 mod forecasts;
 mod heirs;
 mod kubernetes;
+mod lessons;
 mod link;
 mod process;
 mod providers;

@@ -1,9 +1,9 @@
-//! A gate's way into a zone that has gates already. From the table on that first lists it as more
-//! than entering, it is drawn for a share of the zone's sessions, and each of them may still be with
-//! one of the gates that the table lists beside it: until such a gate has said that it has only what
-//! it is drawn for itself, or its life is over, it is asked for every session that would begin here.
-//! Not only this gate's share counts: what a third gate has yet to take over is this one's if that
-//! one dies.
+//! A gate's way into a zone that has gates already. From the table on that first lists it as
+//! more than entering, it is drawn for a share of the zone's sessions, and each of them may
+//! still be with one of the gates that the table lists beside it: until such a gate has said
+//! that it has only what it is drawn for itself, or its life is over, it is asked for every
+//! session that would begin here. Not only this gate's share counts: what a third gate has yet
+//! to take over is this one's if that one dies.
 //!
 //! Gates that come later need not be asked: they have only what they were given. One that is
 //! leaving has to be asked by everyone from the table on that says so.

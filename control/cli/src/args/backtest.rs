@@ -85,6 +85,10 @@ pub enum BacktestTask {
     /// A taxi's zone 30 minutes on
     #[value(name = "taxi-zone30")]
     TaxiZone30,
+    /// A taxi's zone 5 to 30 minutes on, by the counts that plans are made with, scored as it goes
+    TaxiMobility,
+    /// The same of users who check in
+    NycMobility,
     /// A person's next place to stay
     Geolife,
     /// The next page of a visit, in the logs of the 1998 world cup

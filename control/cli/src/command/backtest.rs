@@ -10,6 +10,7 @@ use crate::trouble::Trouble;
 
 mod anomalies;
 mod demand;
+mod mobility;
 mod own;
 mod places;
 
@@ -23,6 +24,7 @@ pub fn run(args: &BacktestArgs) -> Result<(), Trouble> {
     };
     match task {
         task if task.is_demand() => demand::run(task, data, out),
+        BacktestTask::TaxiMobility | BacktestTask::NycMobility => mobility::run(task, data, out),
         BacktestTask::Nab => anomalies::run(data, out),
         task => places::run(task, data, out),
     }

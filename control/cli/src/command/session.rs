@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::feedback::brought;
 use super::peers::{Peers, belonging, count, items, ms, print_json, text};
 use crate::args::{MoveArgs, Output, SessionsArgs, WhyArgs};
 use crate::rest::{Ask, Rest};
@@ -163,7 +164,12 @@ fn planned(why: &Value) -> String {
             note.into(),
         ]);
     }
-    out + &format!("\n{table}\n\n{belongs}\n")
+    out += &format!("\n{table}\n\n{belongs}\n");
+    if !items(details, "brought").is_empty() {
+        let brought = brought(details, "brought");
+        out += &format!("\nwhat earlier moves to these zones brought\n{brought}\n");
+    }
+    out
 }
 
 /// Hands a session over.

@@ -77,6 +77,29 @@ fn tracks(strange: usize) -> String {
 }
 
 #[test]
+fn mobility_is_scored_and_written_as_a_table_csv_or_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("sf-taxi");
+    pack(&folder.join("tracks.csv.gz"), &tracks(400));
+    std::fs::write(folder.join("zones.csv"), "zone,lat,lon\n0,37.0,-122.0\n1,37.1,-122.0\n")
+        .unwrap();
+    let (ran, written) = backtest("taxi-mobility", dir.path());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("800 sights of 2 users at 2 places"), "{}", ran.out);
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!((lines.len(), lines[0].starts_with("task,minutes,model,")), (17, true));
+    let out = dir.path().join("scores.json").display().to_string();
+    let data = dir.path().display().to_string();
+    assert_eq!(homing(&["backtest", "taxi-mobility", &data, "--out", &out]).code, 0);
+    let told: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    let brier = |line: usize| told["lines"][line]["brier"].as_f64().unwrap();
+    // Half an hour on the taxis are always in the other zone: stays is always wrong, counts know.
+    assert_eq!((told["lines"][12]["model"].as_str(), brier(12)), (Some("stays"), 2.0));
+    assert!(brier(15) < 0.5, "{told}");
+}
+
+#[test]
 fn taxis_are_foretold_without_a_look_ahead() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("sf-taxi");

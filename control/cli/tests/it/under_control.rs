@@ -86,6 +86,18 @@ fn a_document_is_pushed_and_a_session_moved_by_control() {
     let refused = homing(&["move", key, "paris", "--admin", &admin]);
     assert!(refused.err.contains("under control"), "{}", refused.err);
 
+    // Too few requests came before the move to say what it brought, which is said.
+    let mut brought = ask(&["feedback"]);
+    for _ in 0..200 {
+        if brought.out.contains("not comparable: 1 few_before") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        brought = ask(&["feedback"]);
+    }
+    assert!(brought.out.contains("not comparable: 1 few_before"), "{}{}", brought.out, brought.err);
+    assert!(brought.out.contains("believed as they are stated"), "{}", brought.out);
+
     // What control has learnt of it, and that it can be made to forget. A session that goes on is
     // learnt of anew, so this one says no more.
     let profile = ask(&["profile", key]);

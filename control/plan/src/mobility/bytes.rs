@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use homing_wire::PlaceId;
 
-use super::{CONTEXTS_MAX, FOLLOWERS_MAX, Followers, HORIZONS, Mobility, Trail};
+use super::{CONTEXTS_MAX, FOLLOWERS_MAX, Followers, HORIZONS, Mobility, More, Situation, Trail};
 
 /// The form that is written.
-const FORM: u8 = 1;
-const NOWHERE: u16 = u16::MAX;
+const FORM: u8 = 2;
+/// The first byte of a trail. Before there was one a trail began with the number of its bin, whose
+/// first byte is 0 for a century.
+const TRAIL_FORM: u8 = 0xf2;
 
 impl Mobility {
     /// All counts; scores too.
@@ -21,10 +23,15 @@ impl Mobility {
                 out.extend(number.to_be_bytes());
             }
         }
-        for ((horizon, before, from), followers) in &self.contexts {
-            out.push(*horizon);
-            out.extend(before.map_or(NOWHERE, |place| place.0).to_be_bytes());
-            out.extend(from.0.to_be_bytes());
+        for (situation, followers) in &self.contexts {
+            let (kind, numbers) = match situation.more {
+                More::Nothing => (0, [0, 0]),
+                More::Hours(hours) => (1, [hours.into(), 0]),
+                More::Before([one, two]) => (2, [one.0, two.0]),
+            };
+            out.extend([situation.horizon, kind]);
+            out.extend(situation.from.0.to_be_bytes());
+            numbers.iter().for_each(|number| out.extend(u16::to_be_bytes(*number)));
             out.push(followers.by_place.len() as u8);
             for (place, count) in &followers.by_place {
                 out.extend(place.0.to_be_bytes());
@@ -48,9 +55,14 @@ impl Mobility {
         }
         let mut contexts = BTreeMap::new();
         while !take.0.is_empty() {
-            let [horizon] = take.bytes::<1>()?;
-            let before = Some(take.place()?).filter(|place| place.0 != NOWHERE);
-            let from = take.place()?;
+            let [horizon, kind] = take.bytes::<2>()?;
+            let (from, numbers) = (take.place()?, [take.place()?, take.place()?]);
+            let more = match kind {
+                0 => More::Nothing,
+                1 => More::Hours(u8::try_from(numbers[0].0).ok()?),
+                2 => More::Before(numbers),
+                _ => return None,
+            };
             let [count] = take.bytes::<1>()?;
             let mut followers = Followers::default();
             for _ in 0..count {
@@ -68,7 +80,7 @@ impl Mobility {
             if !fits {
                 return None;
             }
-            contexts.insert((horizon, before, from), followers);
+            contexts.insert(Situation { horizon, from, more }, followers);
         }
         read.contexts = contexts;
         Some(read)
@@ -79,13 +91,15 @@ impl Trail {
     /// The trail, always as many bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = self.bin.to_be_bytes().to_vec();
+        let mut out = vec![TRAIL_FORM];
+        out.extend(self.bin.to_be_bytes());
         self.places.iter().for_each(|place| out.extend(place.to_be_bytes()));
         for (from, to, count) in &self.own {
             out.extend(from.to_be_bytes());
             out.extend(to.to_be_bytes());
             out.push(*count);
         }
+        out.extend(self.lost.to_be_bytes());
         out
     }
 
@@ -93,7 +107,8 @@ impl Trail {
     /// bytes behind it.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> (Self, &[u8]) {
-        let mut take = Take(bytes);
+        let has_form = bytes.first() == Some(&TRAIL_FORM);
+        let mut take = Take(if has_form { &bytes[1..] } else { bytes });
         let mut read = || {
             let mut trail = Self { bin: take.bytes().map(u32::from_be_bytes)?, ..Self::default() };
             for place in &mut trail.places {
@@ -101,6 +116,9 @@ impl Trail {
             }
             for own in &mut trail.own {
                 *own = (take.place()?.0, take.place()?.0, take.bytes::<1>()?[0]);
+            }
+            if has_form {
+                trail.lost = take.bytes().map(u16::from_be_bytes)?;
             }
             Some(trail)
         };

@@ -66,6 +66,41 @@ fn a_users_own_way_counts_beside_the_crowds() {
 }
 
 #[test]
+fn who_does_more_than_can_be_remembered_is_taken_for_the_crowd() {
+    let (mut mobility, mut regular) = (Mobility::default(), Trail::default());
+    walk(&mut mobility, &mut regular, &rounds(300), 0);
+    assert_eq!(regular.lost, 0);
+    let mut restless = Trail::default();
+    let anywhere: Vec<u16> = (0..300_u16).map(|bin| bin * 7 % 23).collect();
+    walk(&mut Mobility::default(), &mut restless, &anywhere, 0);
+    assert!(restless.lost > 50, "{restless:?}");
+    // The same steps are a habit of who does nothing else, and chance of who does anything.
+    let mut steady = Trail::default();
+    steady.own[0] = (0, 5, 30);
+    let trusted = chance(&mobility.counted(0, &steady, PlaceId(0)), 5);
+    steady.lost = 300;
+    let chance_alone = chance(&mobility.counted(0, &steady, PlaceId(0)), 5);
+    assert!(trusted > 0.5 && chance_alone < 0.2, "{trusted} {chance_alone}");
+}
+
+#[test]
+fn the_hours_of_the_day_count() {
+    let (mut mobility, mut trail) = (Mobility::default(), Trail::default());
+    // Mornings from 0 to 1 and evenings from 0 to 2, each after an hour at 0.
+    let day = |there: u16| [vec![0; 12], vec![there; 132]].concat();
+    let week = [day(1), day(2)].concat().repeat(20);
+    walk(&mut mobility, &mut trail, &week, 0);
+    let mut at_ten_to_one = |from: u64, bins: u64| {
+        let mut late = Trail::default();
+        walk(&mut mobility, &mut late, &vec![0; bins as usize], from);
+        mobility.counted(3, &late, PlaceId(0))
+    };
+    let (morning, evening) = (at_ten_to_one(40 * 144, 9), at_ten_to_one(40 * 144 + 144, 9));
+    assert!(chance(&morning, 1) > 2.0 * chance(&morning, 2), "{morning:?}");
+    assert!(chance(&evening, 2) > 2.0 * chance(&evening, 1), "{evening:?}");
+}
+
+#[test]
 fn a_gap_tells_nothing_of_what_was_in_it() {
     let mut trail = Trail::default();
     assert_eq!(trail.step(PlaceId(1), 0), []);
@@ -73,8 +108,9 @@ fn a_gap_tells_nothing_of_what_was_in_it() {
     assert_eq!(after, [], "the first bin had nothing before it");
     assert_eq!(trail.step(PlaceId(3), 101 * BIN_MS), [], "nor had the second");
     let told = trail.step(PlaceId(4), 102 * BIN_MS);
-    let seen = Transition { horizon: 0, before: None, from: PlaceId(2), to: PlaceId(3) };
-    assert_eq!(told, [seen]);
+    let [seen] = told[..] else { panic!("one: {told:?}") };
+    assert_eq!((seen.horizon, seen.before, seen.from, seen.to), (0, None, PlaceId(2), PlaceId(3)));
+    assert_eq!((seen.hours, seen.habits.steps().count()), (2, 0), "100 bins are 8:20");
     assert_eq!(trail.step(PlaceId(4), 50 * BIN_MS), [], "a clock that went back");
 }
 
@@ -102,6 +138,9 @@ fn bytes_that_are_odd_are_nothing() {
     kept.push(7);
     assert_eq!(Trail::from_bytes(&kept), (trail, &[7][..]));
     assert_eq!(Trail::from_bytes(&kept[..9]).0, Trail::default());
+    // As it was written before there was a form.
+    let old = [&kept[1..kept.len() - 3], &[7]].concat();
+    assert_eq!(Trail::from_bytes(&old), (Trail { lost: 0, ..trail }, &[7][..]));
 }
 
 proptest! {
@@ -124,6 +163,14 @@ proptest! {
             }
             let expected = mobility.expected(&trail, PlaceId(place));
             prop_assert!((expected.iter().map(|(_, c)| c).sum::<f64>() - 1.0).abs() < 1e-6);
+            // It is the guesses of all horizons by their weights.
+            for (to, all) in expected {
+                let one = |(horizon, weight): (usize, f64)| {
+                    weight * chance(&mobility.ahead(horizon, &trail, PlaceId(place)), to.0)
+                };
+                let sum: f64 = WEIGHTS.into_iter().enumerate().map(one).sum();
+                prop_assert!((sum - all).abs() < 1e-9, "{} {}", sum, all);
+            }
         }
         prop_assert!(mobility.contexts.values().all(|f| f.by_place.len() <= FOLLOWERS_MAX));
         prop_assert_eq!(Mobility::from_bytes(&mobility.to_bytes()).is_some(), true);

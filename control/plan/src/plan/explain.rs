@@ -4,7 +4,9 @@
 use homing_wire::{DirectiveId, Home, Intake, ZoneId};
 
 use super::{Draft, HeldBack, Inputs, Why, directive_of, regret};
-use crate::{affinity::Affinity, mobility::HORIZONS, profile::Profile, score::Terms};
+use crate::{
+    affinity::Affinity, feedback::Brought, mobility::HORIZONS, profile::Profile, score::Terms,
+};
 
 /// A zone that is so much worse than the best scores 37 of 100.
 const SCORE_SCALE_US: f64 = 50_000.0;
@@ -41,6 +43,10 @@ pub struct ZoneTerms {
     pub zone: ZoneId,
     /// Its terms.
     pub terms: Terms,
+    /// The round trip in them as the table states it.
+    pub stated_us: f64,
+    /// What earlier moves to it brought, with the correction for this session's place.
+    pub brought: Option<Brought>,
     /// What the terms come to, 0..=100: 100 is the best zone there is for the session, taking
     /// sessions or not.
     pub score: f64,
@@ -95,6 +101,8 @@ fn zone_terms(draft: &Draft<'_>, session: &Profile, home: ZoneId, zone: ZoneId) 
     ZoneTerms {
         zone,
         terms: draft.terms(session, zone, !lives_here),
+        stated_us: draft.scorer.round_trip(session, zone).stated_us,
+        brought: draft.inputs.feedback.of_zone(session.place, zone, draft.now_ms),
         score: 0.0,
         affinity: draft.scorer.affinity(session, home, zone),
         nearest_then: std::array::from_fn(|h| draft.scorer.nearest_then(session, h, zone)),

@@ -7,8 +7,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     affinity::Served,
+    feedback::Felt,
     mobility::{BIN_MS, Trail},
 };
+
+mod lies;
 
 fn zone(name: &str, sessions: u64, intake: Intake) -> Zone {
     Zone {
@@ -68,6 +71,7 @@ fn session(index: usize, zone: u8, place: Option<u16>) -> Profile {
         flap_from_ms: 0,
         trail: Trail::default(),
         served: Served::default(),
+        felt: Felt::default(),
     }
 }
 
@@ -87,6 +91,7 @@ struct World {
     states: Vec<ZoneState>,
     resting: BTreeSet<SessionKey>,
     mobility: Mobility,
+    feedback: Feedback,
 }
 
 impl World {
@@ -102,6 +107,7 @@ impl World {
             table: table(facts, homes),
             resting: BTreeSet::new(),
             mobility: Mobility::default(),
+            feedback: Feedback::default(),
         }
     }
 
@@ -114,6 +120,7 @@ impl World {
             resting: &self.resting,
             last: None,
             mobility: &self.mobility,
+            feedback: &self.feedback,
         }
     }
 
@@ -203,7 +210,7 @@ fn a_session_moves_to_where_its_user_is_expected_before_it_is_there() {
     let mut world = World::new(facts(zones, &rtts), &[0], |_| Some(1));
     let day: Vec<u16> = [0; 12].into_iter().chain([1, 1]).chain([2; 12]).chain([1, 1]).collect();
     let mut commuter = Trail::default();
-    for (bin, place) in day.repeat(30).into_iter().chain([0, 0, 0, 1]).enumerate() {
+    for (bin, place) in day.repeat(60).into_iter().chain([0, 0, 0, 1]).enumerate() {
         for seen in commuter.step(PlaceId(place), bin as u64 * BIN_MS) {
             world.mobility.learn(&seen);
         }
