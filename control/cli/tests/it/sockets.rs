@@ -233,7 +233,9 @@ fn a_gate_killed_during_a_carry_leaves_no_torn_frame() {
         known.taken.store(0, SeqCst);
         let socket = open(&fleet);
         let talking = thread::spawn(move || talk(socket));
-        thread::sleep(Duration::from_millis(300));
+        while known.taken.load(SeqCst) <= 10 && !talking.is_finished() {
+            thread::sleep(Duration::from_millis(20));
+        }
         let zone = move_away(&fleet, &known, &[]);
         thread::sleep(Duration::from_millis(wait_ms));
         fleet.kill_gate(&zone);
