@@ -218,8 +218,8 @@ pub struct Lead {
     mobility: Arc<Mobility>,
     seen: Vec<Transition>,
     mobility_unwritten: bool,
-    /// When plans started moves, within the last minute.
-    started: VecDeque<u64>,
+    /// When plans started moves and from where, within the last minute.
+    started: VecDeque<(u64, homing_wire::ZoneId)>,
     rounds: u64,
     planning: bool,
     out: Outgoing,

@@ -369,6 +369,9 @@ pub struct DemoArgs {
     /// Write the report to a file too
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
+    /// Write every answered request with what its time was made of to a file
+    #[arg(long, value_name = "FILE.csv", conflicts_with = "fleet")]
+    pub samples: Option<PathBuf>,
     /// Keep the processes' files and say where they are
     #[arg(long)]
     pub keep: bool,

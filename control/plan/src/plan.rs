@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use homing_session::drag::Drags;
 use homing_wire::{
     Act, DirectiveId, Intake, MoveReason, PlacementTable, SessionKey, Version, ZoneId,
 };
@@ -53,6 +54,8 @@ pub struct Inputs<'a> {
     pub last: Option<&'a Housing>,
     /// Where clients go.
     pub mobility: &'a Mobility,
+    /// How slow zones are.
+    pub drags: &'a Drags,
 }
 
 /// How full a zone is.
@@ -64,6 +67,8 @@ pub struct ZoneState {
     pub inbound: u64,
     /// Of those that live there, sessions that open directives take away.
     pub outbound: u64,
+    /// Sessions that plans sent away while the present drag was measured.
+    pub left: u64,
 }
 
 impl ZoneState {
@@ -165,6 +170,8 @@ pub enum HeldBack {
     MinuteBudget,
     /// Enough handoffs under way between these two zones.
     PairBudget,
+    /// Enough sessions have left its zone for its drag: what that does to it is seen first.
+    Pace,
 }
 
 impl HeldBack {
@@ -182,6 +189,7 @@ impl HeldBack {
             Self::NoRoom => "no_room",
             Self::MinuteBudget => "minute_budget",
             Self::PairBudget => "pair_budget",
+            Self::Pace => "pace",
         }
     }
 }
@@ -244,7 +252,7 @@ impl<'a> Draft<'a> {
         };
         Self {
             inputs,
-            scorer: Scorer::new(table.facts(), inputs.mobility),
+            scorer: Scorer::new(table.facts(), inputs.mobility, inputs.drags, now_ms),
             room: Room::new(inputs),
             under_way: table.directives().values().map(|d| (d.key, d.to)).collect(),
             housing: inputs.last.map(Cow::Borrowed),

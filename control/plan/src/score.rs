@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use homing_session::drag::Drags;
 use homing_wire::{Facts, Intake, Place, PlaceId, SessionKey, Zone, ZoneId};
 
 use crate::{
@@ -36,13 +37,21 @@ pub struct Terms {
     pub price_us: f64,
     /// The zone's shadow price: what one more session there costs the others.
     pub capacity_us: f64,
+    /// How much longer the zone takes to answer of late than the service's quickest.
+    pub drag_us: f64,
 }
 
 impl Terms {
+    /// What a zone with too little room costs, as the solver knows it and as it was measured.
+    #[must_use]
+    pub fn room_us(&self) -> f64 {
+        self.capacity_us + self.drag_us
+    }
+
     /// All of them together.
     #[must_use]
     pub fn total_us(&self) -> f64 {
-        self.distance_us + self.price_us + self.capacity_us
+        self.distance_us + self.price_us + self.capacity_us + self.drag_us
     }
 }
 
@@ -51,6 +60,8 @@ impl Terms {
 pub struct Scorer<'a> {
     facts: &'a Facts,
     mobility: &'a Mobility,
+    drags: &'a Drags,
+    now_ms: u64,
     /// Where the client of the session that was asked for last is expected: its zones are asked
     /// for one after the other.
     expected: RefCell<(SessionKey, Expected)>,
@@ -60,10 +71,11 @@ pub struct Scorer<'a> {
 type Expected = Vec<(PlaceId, f64)>;
 
 impl<'a> Scorer<'a> {
-    /// A scorer for these facts, under what is known of where clients go.
+    /// A scorer for these facts, under what is known of where clients go and of how slow zones
+    /// are at a time.
     #[must_use]
-    pub fn new(facts: &'a Facts, mobility: &'a Mobility) -> Self {
-        Self { facts, mobility, expected: RefCell::default() }
+    pub fn new(facts: &'a Facts, mobility: &'a Mobility, drags: &'a Drags, now_ms: u64) -> Self {
+        Self { facts, mobility, drags, now_ms, expected: RefCell::default() }
     }
 
     /// The terms of one zone for one session, with the zone's shadow price as it would be with the
@@ -77,6 +89,7 @@ impl<'a> Scorer<'a> {
             distance_us: self.distance_us(session, zone),
             price_us: self.price_us(session, spec),
             capacity_us,
+            drag_us: self.drags.drag_us(session.service, zone, self.now_ms).into(),
         }
     }
 

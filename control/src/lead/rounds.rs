@@ -5,7 +5,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use homing_plan::{Inputs, Mobility, Plan, Profile, ZoneState, draw, price};
-use homing_wire::{Act, Facts, Intake, MoveReason, PlacementTable, SessionKey};
+use homing_session::drag::{Drags, TAU_MS};
+use homing_wire::{Act, Facts, Intake, MoveReason, PlacementTable, SessionKey, ZoneId};
 
 use super::{Lead, moves::order};
 use crate::shared::{PlanMade, ZoneFigures};
@@ -29,6 +30,7 @@ pub struct PlanJob {
     resting: BTreeSet<SessionKey>,
     last: Option<Arc<PlanMade>>,
     mobility: Arc<Mobility>,
+    drags: Drags,
     seed: u64,
     now_ms: u64,
 }
@@ -45,6 +47,7 @@ impl PlanJob {
             resting: &self.resting,
             last: self.last.as_ref().and_then(|made| made.plan.housing.as_ref()),
             mobility: &self.mobility,
+            drags: &self.drags,
         };
         homing_plan::plan(&inputs, self.seed, self.now_ms)
     }
@@ -57,7 +60,7 @@ impl Lead {
         self.strike_gates(now_ms);
         self.wake_handoffs(now_ms);
         self.rests.retain(|_, until| *until > now_ms);
-        while self.started.front().is_some_and(|at| at + 60_000 <= now_ms) {
+        while self.started.front().is_some_and(|(at, _)| at + 60_000 <= now_ms) {
             self.started.pop_front();
         }
         let unsettled = self.leaving || self.table.as_ref().is_some_and(draw::is_unsettled);
@@ -110,6 +113,7 @@ impl Lead {
             resting: self.resting(now_ms),
             last: self.shared.plan.read().clone(),
             mobility: self.mobility.clone(),
+            drags: self.meter.drags().clone(),
             seed: self.seed ^ self.rounds,
             now_ms,
         };
@@ -141,7 +145,7 @@ impl Lead {
             .collect();
         let issued = self.issue(wanted, now_ms);
         let own = issued.iter().filter(|directive| directive.reason != MoveReason::Drain);
-        self.started.extend(own.map(|_| now_ms));
+        self.started.extend(own.map(|directive| (now_ms, directive.from)));
         self.publish_prices(&facts, &plan);
         *self.shared.plan.write() = Some(Arc::new(PlanMade { plan, facts }));
     }
@@ -177,6 +181,12 @@ impl Lead {
                 zone.inbound += 1;
             }
         }
+        let lately = |(at, _): &&(u64, ZoneId)| at + TAU_MS / 2 > now_ms;
+        for (_, from) in self.started.iter().rev().take_while(lately) {
+            if let Some(zone) = figures.get_mut(from.index()) {
+                zone.left += 1;
+            }
+        }
         self.samples.retain(|_, (at_ms, ..)| *at_ms + SAMPLE_MS_MAX > now_ms);
         for sample in self.samples.values().flat_map(|(_, zones, _)| zones) {
             if let Some(zone) = figures.get_mut(sample.zone.index()) {
@@ -206,5 +216,6 @@ fn state_of(figures: &ZoneFigures) -> ZoneState {
         living: figures.living.max(figures.reported),
         inbound: figures.inbound,
         outbound: figures.outbound,
+        left: figures.left,
     }
 }

@@ -47,6 +47,7 @@ impl Lead {
             resting: &resting,
             last: last.as_ref().and_then(|made| made.plan.housing.as_ref()),
             mobility: &self.mobility,
+            drags: self.meter.drags(),
         };
         let known = self.profiles.get(key).map(|profile| {
             let explanation = explain(&inputs, profile, now_ms);

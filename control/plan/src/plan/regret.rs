@@ -88,6 +88,10 @@ fn commit(draft: &mut Draft<'_>, candidate: &Candidate<'_>) {
         draft.hold_back(HeldBack::NoGain);
         return;
     }
+    if flees(&why) && !draft.room.may_flee(home) {
+        draft.hold_back(HeldBack::Pace);
+        return;
+    }
     let reason = reason(&why.from, &why.to);
     draft.admit(session, (home, to), reason, why);
 }
@@ -96,6 +100,13 @@ fn commit(draft: &mut Draft<'_>, candidate: &Candidate<'_>) {
 pub(super) fn is_worth_speaking_of(why: &Why) -> bool {
     let from = why.from.total_us();
     why.gain_us() > GAIN_US_MIN && why.gain_us() > from * GAIN_SHARE_MIN
+}
+
+/// Whether it is only the drag of its zone that makes a session go.
+fn flees(why: &Why) -> bool {
+    let from = Terms { drag_us: 0.0, ..why.from };
+    let to = Terms { drag_us: 0.0, ..why.to };
+    !is_worth_speaking_of(&Why { from, to, ..*why })
 }
 
 /// What still keeps a session that gains from moving.
@@ -128,7 +139,7 @@ fn reason(from: &Terms, to: &Terms) -> MoveReason {
     let gains = [
         (from.distance_us - to.distance_us, MoveReason::Latency),
         (from.price_us - to.price_us, MoveReason::Cost),
-        (from.capacity_us - to.capacity_us, MoveReason::Capacity),
+        (from.room_us() - to.room_us(), MoveReason::Capacity),
     ];
     let most = gains.iter().max_by(|a, b| a.0.total_cmp(&b.0));
     most.map_or(MoveReason::Latency, |(_, reason)| *reason)

@@ -87,6 +87,7 @@ struct World {
     states: Vec<ZoneState>,
     resting: BTreeSet<SessionKey>,
     mobility: Mobility,
+    drags: Drags,
 }
 
 impl World {
@@ -102,6 +103,7 @@ impl World {
             table: table(facts, homes),
             resting: BTreeSet::new(),
             mobility: Mobility::default(),
+            drags: Drags::default(),
         }
     }
 
@@ -114,6 +116,7 @@ impl World {
             resting: &self.resting,
             last: None,
             mobility: &self.mobility,
+            drags: &self.drags,
         }
     }
 
