@@ -118,6 +118,9 @@ impl Lead {
             now_ms,
         };
         self.planning = self.planner.try_send(job).is_ok();
+        if self.planning {
+            self.profiles.charge();
+        }
     }
 
     pub(super) fn planned(&mut self, plan: Plan, now_ms: u64) {

@@ -290,4 +290,21 @@ mod tests {
         assert!((9_800..10_600).contains(&interval.quantile_us(0.99)));
         assert!(recorder.read(ZoneId(4)).is_none());
     }
+
+    #[test]
+    fn drags_are_told_once_by_service_and_zone() {
+        let recorder = Recorder::default();
+        let taken = || {
+            let mut taken = Vec::new();
+            recorder.take_drags(|service, zone, told| taken.push((service.0, zone.0, told)));
+            taken
+        };
+        assert!(taken().is_empty());
+        recorder.dragged(ServiceId(1), ZoneId(2), 300);
+        recorder.dragged(ServiceId(1), ZoneId(2), 500);
+        recorder.dragged(ServiceId(0), ZoneId(1), 0);
+        recorder.dragged(ServiceId(u16::MAX), ZoneId(1), 7);
+        assert_eq!(taken(), [(0, 1, (1, 0)), (1, 2, (2, 800))]);
+        assert!(taken().is_empty());
+    }
 }

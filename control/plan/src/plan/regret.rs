@@ -10,7 +10,9 @@ use crate::{profile::Profile, score::Terms};
 const GAIN_US_MIN: f64 = 2_000.0;
 /// So is one below this share of what a request costs now.
 const GAIN_SHARE_MIN: f64 = 0.05;
-/// Regret is charged for at most this long at once: nobody knows what a gap in the rounds held.
+
+/// What is expected is charged for at most this long at once: nobody knows what a gap in the rounds
+/// held.
 const CHARGE_MS_MAX: u64 = 60_000;
 
 /// A session whose regret has paid for its move.
@@ -42,7 +44,10 @@ pub(super) fn regrets(draft: &mut Draft<'_>) {
     }
 }
 
-/// Brings a session's regret up to date; returns it if it is due to move.
+/// Brings a session's regret up to date by the requests that came since the last plan, which is
+/// what was lost: a rate that was averaged over minutes tells of a young session far too little.
+/// One that rests is charged for what was to be expected of it, so that it is found at its best
+/// zone when it comes back. Returns the session if it is due to move.
 fn charge<'a>(draft: &mut Draft<'_>, session: &'a Profile, home: ZoneId) -> Option<Candidate<'a>> {
     let best = draft.best_elsewhere(session, home);
     let why = match best {
@@ -51,8 +56,9 @@ fn charge<'a>(draft: &mut Draft<'_>, session: &'a Profile, home: ZoneId) -> Opti
     };
     let gains = best.is_some() && is_worth_speaking_of(&why);
     let elapsed = draft.now_ms.saturating_sub(session.regret_ms).min(CHARGE_MS_MAX);
+    let expected = why.rate * elapsed as f64 / 1e3;
     let added = match gains {
-        true => why.gain_us() * why.rate * elapsed as f64 / 1e3,
+        true => why.gain_us() * f64::from(session.uncharged).max(expected),
         false => 0.0,
     };
     let regret = why.regret_us + added;
