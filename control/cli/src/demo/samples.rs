@@ -13,8 +13,8 @@ use super::world::World;
 /// As the system says.
 pub fn write(file: &Path, arms: [(&str, &Played); 2], world: &World) -> std::io::Result<()> {
     let mut text = String::from(
-        "arm,due_ms,client,page,drifter,drifted,zone,took_ms,queued_ms,way_ms,waited_ms,worked_ms,\
-         rest_ms\n",
+        "arm,due_ms,client,page,drifter,drifted,zone,took_ms,queued_ms,way_ms,detour_ms,\
+         waited_ms,worked_ms,rest_ms\n",
     );
     for (name, arm) in arms {
         for sample in &arm.samples {
@@ -30,9 +30,9 @@ pub fn write(file: &Path, arms: [(&str, &Played); 2], world: &World) -> std::io:
                 u8::from(sample.drifter),
                 u8::from(sample.drifted),
             );
-            let parts = [sample.queued_us, sample.way_us, sample.waited_us, sample.worked_us];
-            let rest_us = sample.took_us.saturating_sub(parts.iter().sum());
-            for us in [sample.took_us].into_iter().chain(parts).chain([rest_us]) {
+            let way = [sample.took_us, sample.queued_us, sample.way_us, sample.detour_us];
+            let rest = [sample.waited_us, sample.worked_us, sample.rest_us()];
+            for us in way.into_iter().chain(rest) {
                 let _ = write!(text, ",{:.1}", us as f64 / 1e3);
             }
             text.push('\n');

@@ -37,6 +37,16 @@ pub struct Sample {
     pub drifted: bool,
 }
 
+impl Sample {
+    /// What is left of the time after the client's own queue, the way, the wait and the work: it
+    /// is Homing's and the machine's.
+    #[must_use]
+    pub fn rest_us(&self) -> u64 {
+        let known = self.queued_us + self.way_us + self.waited_us + self.worked_us;
+        self.took_us.saturating_sub(known)
+    }
+}
+
 /// The account of one replay.
 #[derive(Debug, Default)]
 pub struct Tally {
