@@ -387,7 +387,8 @@ pub struct DemoArgs {
     /// Kill, stop and cut off the fleet's processes while sessions are handed over
     #[arg(long, requires = "fleet")]
     pub chaos: bool,
-    /// How many handoffs of each size of state to measure; of 16 MiB a tenth, unless `--sizes` is given
+    /// How many handoffs of each size of state to measure; of 16 MiB a tenth, unless `--sizes`
+    /// names it
     #[arg(long, value_name = "N", default_value_t = 100, requires = "fleet")]
     pub handoffs: usize,
     /// The sizes of state to measure handoffs of, 64KiB,1MiB for instance
