@@ -107,8 +107,8 @@ pub struct Lead {
     mobility_unwritten: bool,
     /// What moves were expected to bring, and what they brought.
     lessons: lessons::Lessons,
-    /// When plans started moves, within the last minute.
-    started: VecDeque<u64>,
+    /// When plans started moves and from where, within the last minute.
+    started: VecDeque<(u64, homing_wire::ZoneId)>,
     rounds: u64,
     planning: bool,
     out: Outgoing,

@@ -81,6 +81,11 @@ impl Profiles {
         self.take(&silent, now_ms);
     }
 
+    /// All requests so far are charged for by the plan that is being made.
+    pub fn charge(&mut self) {
+        self.by_key.values_mut().for_each(|profile| profile.uncharged = 0);
+    }
+
     /// Takes over what a plan made at `at_ms` found out about regret. Sessions it does not name had
     /// none to add: their clock goes on too, so that later regret is charged from then on only.
     pub fn regret(&mut self, regrets: &[(SessionKey, f32)], at_ms: u64) {

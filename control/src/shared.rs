@@ -140,6 +140,8 @@ pub struct ZoneFigures {
     pub inbound: u64,
     /// Sessions that open directives take away.
     pub outbound: u64,
+    /// Sessions that plans sent away within the last seconds.
+    pub left: u64,
     /// Requests a second, from the last samples.
     pub requests_per_second: u64,
     /// Failures of the zone a second, from the last samples.

@@ -99,6 +99,7 @@ impl Assembly {
             Arc::clone(&self.gates),
             Arc::clone(&self.facts),
             Arc::clone(&self.pool),
+            Arc::clone(&self.recorder),
         ));
         let leaving = Arc::new(Leaving::new(settings.drain));
         let side = runtime("homing-side", SIDE_THREADS)?;

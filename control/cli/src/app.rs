@@ -17,5 +17,5 @@ pub(crate) use answer::FILL_BYTES_MAX;
 pub use answer::fill;
 pub use distance::Distances;
 pub use record::{Execution, Kind, parse as parse_executions};
-pub(crate) use serve::listen;
 pub use serve::{App, AppSettings, serve};
+pub(crate) use serve::{WAITED_HEADER, WORKED_HEADER, listen};

@@ -371,6 +371,9 @@ pub struct DemoArgs {
     /// Write the report to a file too
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
+    /// Write every answered request with what its time was made of to a file
+    #[arg(long, value_name = "FILE.csv", conflicts_with = "fleet")]
+    pub samples: Option<PathBuf>,
     /// Keep the processes' files and say where they are
     #[arg(long)]
     pub keep: bool,
@@ -386,9 +389,13 @@ pub struct DemoArgs {
     /// Kill, stop and cut off the fleet's processes while sessions are handed over
     #[arg(long, requires = "fleet")]
     pub chaos: bool,
-    /// How many handoffs of each size to measure; 1,000 is what the numbers of the README are of
+    /// How many handoffs of each size of state to measure; of 16 MiB a tenth, unless `--sizes`
+    /// names it
     #[arg(long, value_name = "N", default_value_t = 100, requires = "fleet")]
     pub handoffs: usize,
+    /// The sizes of state to measure handoffs of, 64KiB,1MiB for instance
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = size, requires = "fleet")]
+    pub sizes: Vec<u64>,
 }
 
 /// Where the fleet's sessions keep their state.
@@ -418,6 +425,16 @@ fn duration(text: &str) -> Result<Duration, String> {
         .parse(text)
         .map_err(|wrong| format!("{}; {}", wrong.problem, wrong.remedy))?;
     Ok(Duration::from_micros(micros))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let bytes = homing_wire::document::units::SIZE
+        .parse(text)
+        .map_err(|wrong| format!("{}; {}", wrong.problem, wrong.remedy))?;
+    match (1 << 10..=64 << 20).contains(&bytes) {
+        true => Ok(bytes),
+        false => Err("give a size from 1KiB to 64MiB".to_owned()),
+    }
 }
 
 fn factor(text: &str) -> Result<f64, String> {

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod operate;
 pub mod plan;
 pub mod report;
+pub mod samples;
 pub mod scene;
 pub mod screen;
 pub mod story;
@@ -66,6 +67,11 @@ pub async fn run(args: DemoArgs) -> Result<(), Trouble> {
         Given { source: &source, trace: &trace, plan: &plan, world: &world, seed: args.seed };
     let report = Report { given, off: &off, on: &on };
     anstream::println!("{}", report.text());
+    if let Some(file) = &args.samples {
+        samples::write(file, [("off", &off), ("on", &on)], &world).map_err(|error| {
+            Trouble::failure(format!("cannot write the samples {}: {error}", file.display()))
+        })?;
+    }
     if let Some(file) = &args.report {
         report.write(file).map_err(|error| {
             Trouble::failure(format!("cannot write the report {}: {error}", file.display()))

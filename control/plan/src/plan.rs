@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use homing_session::drag::Drags;
 use homing_wire::{
     Act, DirectiveId, Intake, MoveReason, PlaceId, PlacementTable, SessionKey, Version, ZoneId,
 };
@@ -56,6 +57,8 @@ pub struct Inputs<'a> {
     pub mobility: &'a Mobility,
     /// What earlier moves brought.
     pub feedback: &'a Feedback,
+    /// How slow zones are.
+    pub drags: &'a Drags,
 }
 
 /// How full a zone is.
@@ -67,6 +70,8 @@ pub struct ZoneState {
     pub inbound: u64,
     /// Of those that live there, sessions that open directives take away.
     pub outbound: u64,
+    /// Sessions that plans sent away while the present drag was measured.
+    pub left: u64,
 }
 
 impl ZoneState {
@@ -168,6 +173,8 @@ pub enum HeldBack {
     MinuteBudget,
     /// Enough handoffs under way between these two zones.
     PairBudget,
+    /// Enough sessions have left its zone for its drag: what that does to it is seen first.
+    Pace,
 }
 
 impl HeldBack {
@@ -185,6 +192,7 @@ impl HeldBack {
             Self::NoRoom => "no_room",
             Self::MinuteBudget => "minute_budget",
             Self::PairBudget => "pair_budget",
+            Self::Pace => "pace",
         }
     }
 }
@@ -252,6 +260,7 @@ impl<'a> Draft<'a> {
                 table.facts(),
                 inputs.mobility,
                 inputs.feedback.corrections(now_ms),
+                (inputs.drags, now_ms),
             ),
             room: Room::new(inputs),
             under_way: table.directives().values().map(|d| (d.key, d.to)).collect(),

@@ -44,6 +44,8 @@ pub struct Profile {
     pub regret_us: f32,
     /// When `regret_us` was brought up to date.
     pub regret_ms: u64,
+    /// Requests that came since and are not in it.
+    pub uncharged: u32,
     /// Moves since `flap_from_ms`.
     pub moves: u8,
     /// When the present window of the flap budget began.
@@ -75,6 +77,7 @@ impl Profile {
             entered_ms: now_ms,
             regret_us: 0.0,
             regret_ms: now_ms,
+            uncharged: 0,
             moves: 0,
             flap_from_ms: now_ms,
             trail: Trail::default(),
@@ -94,6 +97,7 @@ impl Profile {
         }
         let tau_s = RATE_TAU_MS as f32 / 1e3;
         self.rate = self.rate_at(now_ms) + activity.requests as f32 / tau_s;
+        self.uncharged = self.uncharged.saturating_add(activity.requests);
         self.touched_ms = self.touched_ms.max(now_ms);
         if activity.requests > 0 {
             let mean = activity.bytes as f32 / activity.requests as f32;
@@ -130,6 +134,7 @@ impl Profile {
         self.entered_ms = now_ms;
         self.regret_us = 0.0;
         self.regret_ms = now_ms;
+        self.uncharged = 0;
         if now_ms.saturating_sub(self.flap_from_ms) >= FLAP_WINDOW_MS {
             self.flap_from_ms = now_ms;
             self.moves = 0;

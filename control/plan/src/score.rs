@@ -3,6 +3,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
+use homing_session::drag::Drags;
 use homing_wire::{Facts, Intake, Place, PlaceId, SessionKey, Zone, ZoneId};
 
 use crate::{
@@ -37,13 +38,21 @@ pub struct Terms {
     pub price_us: f64,
     /// The zone's shadow price: what one more session there costs the others.
     pub capacity_us: f64,
+    /// How much longer the zone takes to answer of late than the service's quickest.
+    pub drag_us: f64,
 }
 
 impl Terms {
+    /// What a zone with too little room costs, as the solver knows it and as it was measured.
+    #[must_use]
+    pub fn room_us(&self) -> f64 {
+        self.capacity_us + self.drag_us
+    }
+
     /// All of them together.
     #[must_use]
     pub fn total_us(&self) -> f64 {
-        self.distance_us + self.price_us + self.capacity_us
+        self.distance_us + self.price_us + self.capacity_us + self.drag_us
     }
 }
 
@@ -53,6 +62,8 @@ pub struct Scorer<'a> {
     facts: &'a Facts,
     mobility: &'a Mobility,
     corrections: Corrections,
+    drags: &'a Drags,
+    now_ms: u64,
     /// Where the client of the session that was asked for last is expected: its zones are asked
     /// for one after the other.
     expected: RefCell<(SessionKey, Expected)>,
@@ -67,14 +78,21 @@ const CROWDS_MAX: usize = 16_384;
 type Expected = Vec<(PlaceId, f64)>;
 
 impl<'a> Scorer<'a> {
-    /// A scorer for these facts, under what is known of where clients go, and of what earlier moves
-    /// brought.
+    /// A scorer for these facts, under what is known of where clients go, of what earlier moves
+    /// brought, and of how slow zones are at a time.
     #[must_use]
-    pub fn new(facts: &'a Facts, mobility: &'a Mobility, corrections: Corrections) -> Self {
+    pub fn new(
+        facts: &'a Facts,
+        mobility: &'a Mobility,
+        corrections: Corrections,
+        (drags, now_ms): (&'a Drags, u64),
+    ) -> Self {
         Self {
             facts,
             mobility,
             corrections,
+            drags,
+            now_ms,
             expected: RefCell::default(),
             crowds: RefCell::default(),
         }
@@ -87,10 +105,14 @@ impl<'a> Scorer<'a> {
         let Some(spec) = self.facts.zones.get(zone.index()) else {
             return Terms { distance_us: f64::INFINITY, ..Terms::default() };
         };
+        let trip = self.round_trip(session, zone);
+        let drag_us = f64::from(self.drags.drag_us(session.service, zone, self.now_ms));
         Terms {
-            distance_us: self.round_trip(session, zone).believed_us,
+            distance_us: trip.believed_us,
             price_us: self.price_us(session, spec),
             capacity_us,
+            // A zone that answers late is late by both: what moves have taught is not counted twice.
+            drag_us: (drag_us - (trip.believed_us - trip.stated_us).max(0.0)).max(0.0),
         }
     }
 

@@ -98,6 +98,8 @@ pub struct ZoneTermsBody {
     pub price_us: f64,
     /// Shadow price of a place in the zone.
     pub capacity_us: f64,
+    /// How much longer the zone takes to answer of late than the service's quickest.
+    pub drag_us: f64,
     /// All of them.
     pub total_us: f64,
     /// Whether the zone takes sessions.
@@ -286,6 +288,7 @@ pub(super) fn terms_body(zone: String, terms: &Terms, open: bool, room: bool) ->
         distance_us: terms.distance_us,
         price_us: terms.price_us,
         capacity_us: terms.capacity_us,
+        drag_us: terms.drag_us,
         total_us: terms.total_us(),
         open,
         room,

@@ -284,6 +284,8 @@ pub(super) fn profile(bytes: &[u8]) -> Option<Profile> {
         last_seen_ms,
         entered_ms,
         regret_ms,
+        // Whoever takes up a profile knows nothing of the round before.
+        uncharged: 0,
         flap_from_ms,
         trail,
         served: Served::from_bytes(rest),

@@ -22,6 +22,7 @@ fn profile(key: u128) -> Profile {
         entered_ms: 3,
         regret_us: 4.5,
         regret_ms: 5,
+        uncharged: 0,
         moves: 1,
         flap_from_ms: 6,
         trail: Trail::from_bytes(&[7; 200]).0,

@@ -87,7 +87,8 @@ impl Lead {
         let Some(table) = &self.table else { return };
         let facts = table.facts().clone();
         let corrections = self.lessons.feedback.corrections(now_ms);
-        let scorer = Scorer::new(&facts, &self.mobility, corrections);
+        let drags = (self.meter.drags(), now_ms);
+        let scorer = Scorer::new(&facts, &self.mobility, corrections, drags);
         for directive in issued {
             let told = match self.profiles.get(directive.key) {
                 Some(profile) => expected(&facts, &scorer, profile, directive),

@@ -1,9 +1,11 @@
 //! The meter: what proxies tell of traffic, summed until a step is over and then given to
-//! foresight.
+//! foresight; and how slow it shows zones to be.
 
 use std::collections::BTreeMap;
 
-use homing_wire::{Facts, RecordBatch, ServiceId, ZoneId};
+use homing_plan::draw::Remap;
+use homing_session::drag::Drags;
+use homing_wire::{Facts, PlaceId, RecordBatch, ServiceId, ZoneId};
 
 use super::Lead;
 use crate::{
@@ -18,14 +20,40 @@ pub(super) struct Meter {
     since_ms: u64,
     /// Requests and bytes.
     sums: BTreeMap<(ZoneId, ServiceId), (u64, u64)>,
+    /// How slow zones are.
+    drags: Drags,
 }
 
 impl Meter {
-    pub(super) fn take(&mut self, batch: &RecordBatch) {
+    pub(super) fn take(&mut self, batch: &RecordBatch, facts: Option<&Facts>, now_ms: u64) {
+        let mut answers = BTreeMap::<_, (u64, u64)>::new();
         for activity in &batch.sessions {
-            let sum = self.sums.entry((activity.zone, activity.service)).or_default();
-            sum.0 += u64::from(activity.requests);
+            let of = (activity.zone, activity.service);
+            let requests = u64::from(activity.requests);
+            let sum = self.sums.entry(of).or_default();
+            sum.0 += requests;
             sum.1 += activity.bytes;
+            let way = |place| way_us(facts?, place, activity.zone);
+            if let Some(way_us) = activity.place.and_then(way) {
+                let sum = answers.entry(of).or_default();
+                sum.0 += requests;
+                sum.1 += activity.latency_us_sum.saturating_sub(requests * way_us);
+            }
+        }
+        for ((zone, service), told) in answers {
+            self.drags.take(service, zone, told, now_ms);
+        }
+    }
+
+    /// How slow zones are.
+    pub(super) fn drags(&self) -> &Drags {
+        &self.drags
+    }
+
+    /// Services have other numbers now: what was measured by the old ones tells nothing.
+    pub(super) fn remap(&mut self, remap: &Remap) {
+        if !remap.is_identity() {
+            self.drags = Drags::default();
         }
     }
 
@@ -72,6 +100,12 @@ impl Meter {
         }
         Some(Observation { step: since_ms / step_ms, values })
     }
+}
+
+/// The way to a zone and back from a place, microseconds, if it was stated.
+fn way_us(facts: &Facts, place: PlaceId, zone: ZoneId) -> Option<u64> {
+    let rtt_us = *facts.places.get(place.index())?.rtt_us.get(zone.index())?;
+    (rtt_us != u32::MAX).then_some(rtt_us.into())
 }
 
 impl Lead {

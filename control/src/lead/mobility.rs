@@ -35,6 +35,7 @@ impl Lead {
 
     /// Rewrites profiles and counts after a document changed the order of services or places.
     pub(super) fn remap(&mut self, remap: &Remap) {
+        self.meter.remap(remap);
         if remap.is_identity() {
             return;
         }

@@ -29,7 +29,8 @@ impl Lead {
         }
         self.shared.metrics.record_batches.add(1);
         self.shared.metrics.activities.add(batch.sessions.len() as u64);
-        self.meter.take(&batch);
+        let facts = self.table.as_ref().map(|table| &**table.facts());
+        self.meter.take(&batch, facts, now_ms);
         for activity in &batch.sessions {
             self.seen.extend(self.profiles.take(activity, now_ms));
             self.served_by(activity.key, activity.zone, incarnation);

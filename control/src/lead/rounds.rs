@@ -5,7 +5,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use homing_plan::{Feedback, Inputs, Mobility, Plan, Profile, ZoneState, draw, price};
-use homing_wire::{Act, Facts, Intake, MoveReason, PlacementTable, SessionKey};
+use homing_session::drag::{Drags, TAU_MS};
+use homing_wire::{Act, Facts, Intake, MoveReason, PlacementTable, SessionKey, ZoneId};
 
 use super::{Lead, moves::order};
 use crate::shared::{PlanMade, ZoneFigures};
@@ -30,6 +31,7 @@ pub struct PlanJob {
     last: Option<Arc<PlanMade>>,
     mobility: Arc<Mobility>,
     feedback: Arc<Feedback>,
+    drags: Drags,
     seed: u64,
     now_ms: u64,
 }
@@ -47,6 +49,7 @@ impl PlanJob {
             last: self.last.as_ref().and_then(|made| made.plan.housing.as_ref()),
             mobility: &self.mobility,
             feedback: &self.feedback,
+            drags: &self.drags,
         };
         homing_plan::plan(&inputs, self.seed, self.now_ms)
     }
@@ -59,7 +62,7 @@ impl Lead {
         self.strike_gates(now_ms);
         self.wake_handoffs(now_ms);
         self.rests.retain(|_, until| *until > now_ms);
-        while self.started.front().is_some_and(|at| at + 60_000 <= now_ms) {
+        while self.started.front().is_some_and(|(at, _)| at + 60_000 <= now_ms) {
             self.started.pop_front();
         }
         let unsettled = self.leaving || self.table.as_ref().is_some_and(draw::is_unsettled);
@@ -114,10 +117,14 @@ impl Lead {
             last: self.shared.plan.read().clone(),
             mobility: self.mobility.clone(),
             feedback: self.lessons.feedback.clone(),
+            drags: self.meter.drags().clone(),
             seed: self.seed ^ self.rounds,
             now_ms,
         };
         self.planning = self.planner.try_send(job).is_ok();
+        if self.planning {
+            self.profiles.charge();
+        }
     }
 
     pub(super) fn planned(&mut self, plan: Plan, now_ms: u64) {
@@ -145,7 +152,7 @@ impl Lead {
             .collect();
         let issued = self.issue(wanted, now_ms);
         let own = issued.iter().filter(|directive| directive.reason != MoveReason::Drain);
-        self.started.extend(own.map(|_| now_ms));
+        self.started.extend(own.map(|directive| (now_ms, directive.from)));
         self.publish_prices(&facts, &plan);
         *self.shared.plan.write() = Some(Arc::new(PlanMade { plan, facts }));
     }
@@ -181,6 +188,12 @@ impl Lead {
                 zone.inbound += 1;
             }
         }
+        let lately = |(at, _): &&(u64, ZoneId)| at + TAU_MS / 2 > now_ms;
+        for (_, from) in self.started.iter().rev().take_while(lately) {
+            if let Some(zone) = figures.get_mut(from.index()) {
+                zone.left += 1;
+            }
+        }
         self.samples.retain(|_, (at_ms, ..)| *at_ms + SAMPLE_MS_MAX > now_ms);
         for sample in self.samples.values().flat_map(|(_, zones, _)| zones) {
             if let Some(zone) = figures.get_mut(sample.zone.index()) {
@@ -210,5 +223,6 @@ fn state_of(figures: &ZoneFigures) -> ZoneState {
         living: figures.living.max(figures.reported),
         inbound: figures.inbound,
         outbound: figures.outbound,
+        left: figures.left,
     }
 }

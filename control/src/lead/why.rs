@@ -48,6 +48,7 @@ impl Lead {
             last: last.as_ref().and_then(|made| made.plan.housing.as_ref()),
             mobility: &self.mobility,
             feedback: &self.lessons.feedback,
+            drags: self.meter.drags(),
         };
         let known = self.profiles.get(key).map(|profile| {
             let explanation = explain(&inputs, profile, now_ms);

@@ -205,3 +205,31 @@ async fn what_a_user_belongs_to_is_told_with_its_terms_and_outlives_control() {
     }
     control.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_that_answers_late_is_told_to_drag() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = start_with(folder.path(), |_| {}).await;
+    push(control.api, None, DOCUMENT).await;
+    let mut proxy = Proxy::attach(control.link, hello("edge", 7, None)).await.unwrap();
+    proxy.update().await;
+    proxy.ack().await;
+    // From Lyon it is 6 ms to Paris and 145 to Oregon, which takes half a second beyond that.
+    let mut told = batch(7, 1, ZoneId(0), 20);
+    told.sessions[0].latency_us_sum = 20 * 10_000;
+    let late = batch(7, 1, ZoneId(1), 20).sessions.remove(0);
+    let other = homing_wire::SessionKey(KEY.0 ^ 1);
+    let latency_us_sum = 20 * (145_000 + 500_000);
+    told.sessions.push(homing_wire::SessionActivity { key: other, latency_us_sum, ..late });
+    proxy.say(FromProxy::Records(told)).await;
+    let path = format!("/v1/sessions/{KEY}/why");
+    let why = async || get(control.api, &path).await.json();
+    eventually("the user to be known", async || why().await["known"] == true).await;
+    let zones = why().await["details"]["zones"].clone();
+    let drag = |zone: usize| zones[zone]["drag_us"].as_f64().unwrap();
+    assert!(drag(0) == 0.0 && drag(1) > 10_000.0, "{zones}");
+    let of = |name: &str| zones[1][name].as_f64().unwrap();
+    let sum = of("distance_us") + of("price_us") + of("capacity_us") + of("drag_us");
+    assert!((sum - of("total_us")).abs() < 1.0, "{zones}");
+    control.shutdown().await;
+}

@@ -5,6 +5,7 @@
 pub mod affinity;
 pub mod carry;
 pub mod dedup;
+pub mod drag;
 pub mod events;
 pub mod gate;
 pub mod handoff;

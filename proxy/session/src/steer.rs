@@ -232,7 +232,7 @@ fn at_home(home: Home, reason: SteerReason) -> Choice {
 /// A session without state whose bucket is in a zone that takes it: somewhere else only if that
 /// gains more than an exception is worth.
 fn claim(view: &ZoneView, subject: &Subject, home: Home, seed: u64) -> Choice {
-    let cost = |zone| cost::terms(view, zone, subject.place, seed).total_us();
+    let cost = |zone| cost::terms(view, zone, subject, seed).total_us();
     match nearest(view, subject, Some(home), SteerReason::Nearest, seed) {
         Ok(choice) if cost(choice.zone) + u64::from(view.claim_gain_us) < cost(home.zone) => choice,
         _ => at_home(home, SteerReason::Bucket),
@@ -253,7 +253,7 @@ fn nearest(
         for index in 0..view.zones.len() {
             let zone = ZoneId(index as u8);
             if view.standing(zone, subject.service) == pressure {
-                ranking.insert(zone, cost::terms(view, zone, subject.place, seed).total_us());
+                ranking.insert(zone, cost::terms(view, zone, subject, seed).total_us());
             }
         }
         ranking.finish()

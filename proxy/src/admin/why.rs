@@ -63,6 +63,7 @@ fn explain(parts: &AdminParts, key: SessionKey) -> Value {
                 "price_us": terms.price_us,
                 "load_us": terms.load_us,
                 "prestage_us": terms.prestage_us,
+                "drag_us": terms.drag_us,
                 "total_us": terms.total_us(),
                 "excluded": excluded.map(|excluded| excluded.name()),
                 "affinity": belonging(terms.zone),

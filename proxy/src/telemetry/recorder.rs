@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
-use homing_wire::{ZONES_MAX, ZoneId};
+use homing_wire::{ServiceId, ZONES_MAX, ZoneId, limits::SERVICES_MAX};
 
 /// Each doubling of latency has this many buckets, so a quantile is off by at most 6 %.
 const SUB: u64 = 16;
@@ -69,6 +69,15 @@ impl StatusClass {
 #[derive(Debug)]
 pub struct Recorder {
     zones: Box<[OnceLock<Box<ZoneCells>>]>,
+    /// By service, then zone.
+    drags: Box<[OnceLock<Box<[DragCells]>>]>,
+}
+
+/// What the answers of a service from one zone took beyond the way there, since last taken.
+#[derive(Debug, Default)]
+struct DragCells {
+    answers: AtomicU64,
+    us_sum: AtomicU64,
 }
 
 /// Counts of one zone since the start of the process.
@@ -97,7 +106,10 @@ pub struct ZoneReading {
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { zones: (0..ZONES_MAX).map(|_| OnceLock::new()).collect() }
+        Self {
+            zones: (0..ZONES_MAX).map(|_| OnceLock::new()).collect(),
+            drags: (0..SERVICES_MAX).map(|_| OnceLock::new()).collect(),
+        }
     }
 }
 
@@ -117,6 +129,29 @@ impl Recorder {
         cells.bytes.fetch_add(bytes, Relaxed);
         cells.latency_us_sum.fetch_add(latency_us, Relaxed);
         cells.latency[bucket_of(latency_us)].fetch_add(1, Relaxed);
+    }
+
+    /// An answer of a service took so long beyond the way to its zone and back, microseconds.
+    pub fn dragged(&self, service: ServiceId, zone: ZoneId, us: u64) {
+        let Some(cells) = self.drags.get(service.index()) else { return };
+        let cells = cells.get_or_init(|| (0..ZONES_MAX).map(|_| DragCells::default()).collect());
+        if let Some(cell) = cells.get(zone.index()) {
+            cell.answers.fetch_add(1, Relaxed);
+            cell.us_sum.fetch_add(us, Relaxed);
+        }
+    }
+
+    /// Takes what was told by [`Self::dragged`] since the last time: answers and their sum.
+    pub fn take_drags(&self, mut told: impl FnMut(ServiceId, ZoneId, (u64, u64))) {
+        for (service, cells) in self.drags.iter().enumerate() {
+            for (zone, cell) in cells.get().into_iter().flatten().enumerate() {
+                let answers = cell.answers.swap(0, Relaxed);
+                if answers > 0 {
+                    let us_sum = cell.us_sum.swap(0, Relaxed);
+                    told(ServiceId(service as u16), ZoneId(zone as u8), (answers, us_sum));
+                }
+            }
+        }
     }
 
     /// The counts of a zone as they are now; `None` if it has never had a request.
@@ -254,5 +289,22 @@ mod tests {
         assert!((4_900..5_400).contains(&interval.quantile_us(0.5)));
         assert!((9_800..10_600).contains(&interval.quantile_us(0.99)));
         assert!(recorder.read(ZoneId(4)).is_none());
+    }
+
+    #[test]
+    fn drags_are_told_once_by_service_and_zone() {
+        let recorder = Recorder::default();
+        let taken = || {
+            let mut taken = Vec::new();
+            recorder.take_drags(|service, zone, told| taken.push((service.0, zone.0, told)));
+            taken
+        };
+        assert!(taken().is_empty());
+        recorder.dragged(ServiceId(1), ZoneId(2), 300);
+        recorder.dragged(ServiceId(1), ZoneId(2), 500);
+        recorder.dragged(ServiceId(0), ZoneId(1), 0);
+        recorder.dragged(ServiceId(u16::MAX), ZoneId(1), 7);
+        assert_eq!(taken(), [(0, 1, (1, 0)), (1, 2, (2, 800))]);
+        assert!(taken().is_empty());
     }
 }

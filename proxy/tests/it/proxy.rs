@@ -127,6 +127,7 @@ impl Setup {
             Arc::clone(&gates),
             Arc::clone(&facts),
             Arc::clone(&pool),
+            Arc::clone(&recorder),
         ));
         let rules = Arc::new(ArcSwap::from_pointee(self.rules));
         let cache = Arc::new(GateCache::new(1 << 20));

@@ -50,6 +50,31 @@ async fn a_cookie_session_stays_where_it_began() {
 }
 
 #[tokio::test]
+async fn newcomers_leave_out_a_zone_that_got_slow_and_who_lives_there_stays() {
+    let (proxy, _apps) = two_zones(trust_loopback).await;
+    let place = ("x-place", "near-paris");
+    for _ in 0..20 {
+        assert_eq!(ask(proxy.plain(), get("/", &[place])).await.zone(), "paris");
+    }
+    let cookie = ask(proxy.plain(), get("/", &[place])).await.cookie().unwrap();
+    let settled = [("cookie", cookie.as_str()), place];
+    // Paris is 85 ms nearer, and answers 600 ms later than it did.
+    for _ in 0..100 {
+        let mut slow = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            slow.spawn(ask(proxy.plain(), get("/?wait_ms=600", &settled)));
+        }
+        for answer in slow.join_all().await {
+            assert_eq!(answer.zone(), "paris");
+        }
+        if ask(proxy.plain(), get("/", &[place])).await.zone() == "oregon" {
+            return;
+        }
+    }
+    panic!("newcomers go on to the slow zone");
+}
+
+#[tokio::test]
 async fn a_strangers_place_header_is_not_believed() {
     let (proxy, _apps) = two_zones(|_| {}).await;
     let mut zones = BTreeSet::new();

@@ -32,6 +32,10 @@ use super::shelf::{Caller, Glance, Refused, Shelf};
 const BODY_BYTES_MAX: usize = 64 << 20;
 /// Requests that may wait for a place at one time; one more gets 503.
 const WAITING_MAX: usize = 10_000;
+/// Tells how long a request waited for one of the zone's places, microseconds.
+pub(crate) const WAITED_HEADER: &str = "x-notebook-waited-us";
+/// Tells how long it occupied one, microseconds.
+pub(crate) const WORKED_HEADER: &str = "x-notebook-worked-us";
 /// Lines of the record given at one time.
 const RECORD_PAGE: usize = 50_000;
 
@@ -118,11 +122,16 @@ impl App {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return plain(StatusCode::SERVICE_UNAVAILABLE, "the zone is full");
         }
+        let came = Instant::now();
         let place = self.places.acquire().await;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let waited = came.elapsed();
         tokio::time::sleep(Duration::from_micros(self.work_us.load(Ordering::Relaxed))).await;
-        let response = self.execute(head, body);
+        let mut response = self.execute(head, body);
         drop(place);
+        let headers = response.headers_mut();
+        headers.insert(WAITED_HEADER, micros(waited).into());
+        headers.insert(WORKED_HEADER, micros(came.elapsed() - waited).into());
         response
     }
 

@@ -101,8 +101,8 @@ fn explained(why: &Value) -> String {
         choice["reason"].as_str().or(choice["unavailable"].as_str()).unwrap_or_default(),
         text(why, "table")
     );
-    let mut table =
-        sheet(&["for a new session, ms", "distance", "price", "load", "prestage", "total", ""]);
+    let head = ["for a new session, ms", "distance", "price", "load", "prestage", "drag"];
+    let mut table = sheet(&[&head[..], &["total", ""]].concat());
     for zone in items(why, "zones_for_a_new_session") {
         table.add_row(vec![
             text(zone, "zone").into(),
@@ -110,6 +110,7 @@ fn explained(why: &Value) -> String {
             right(ms(zone, "price_us")),
             right(ms(zone, "load_us")),
             right(ms(zone, "prestage_us")),
+            right(ms(zone, "drag_us")),
             right(ms(zone, "total_us")),
             text(zone, "excluded").into(),
         ]);
@@ -148,7 +149,8 @@ fn planned(why: &Value) -> String {
         out += &format!("stays      {held}\n");
     }
     let belongs = belonging(details);
-    let mut table = sheet(&["in the plan, ms", "distance", "price", "capacity", "total", ""]);
+    let head = ["in the plan, ms", "distance", "price", "capacity", "drag", "total", ""];
+    let mut table = sheet(&head);
     for zone in items(details, "zones") {
         let note = match (zone["open"].as_bool(), zone["room"].as_bool()) {
             (Some(false), _) => "takes no sessions",
@@ -160,6 +162,7 @@ fn planned(why: &Value) -> String {
             right(ms(zone, "distance_us")),
             right(ms(zone, "price_us")),
             right(ms(zone, "capacity_us")),
+            right(ms(zone, "drag_us")),
             right(ms(zone, "total_us")),
             note.into(),
         ]);

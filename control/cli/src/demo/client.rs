@@ -24,7 +24,7 @@ use super::tally::{Sample, Tally};
 use super::trace::Verb;
 use super::world::World;
 use crate::app::notebook::{Entry, digest};
-use crate::app::{FILL_BYTES_MAX, fill};
+use crate::app::{FILL_BYTES_MAX, WAITED_HEADER, WORKED_HEADER, fill};
 
 /// Requests of one client under way at one time, as browsers have it.
 const CONNECTIONS: usize = 6;
@@ -64,6 +64,9 @@ struct Answer {
     status: u16,
     zone: Option<String>,
     session: Option<String>,
+    /// How long it waited for a place in the zone and occupied one, microseconds.
+    waited_us: u64,
+    worked_us: u64,
     body: Bytes,
 }
 
@@ -147,6 +150,7 @@ impl Client {
         // Never closed.
         let _turn = self.under_way.acquire().await;
         self.replay.tally.sent();
+        let sent_us = self.now_us();
         let outcome = match ask {
             Ask::Page { verb, path, status, bytes } => {
                 self.page(*verb, path, *status, *bytes, due_us).await
@@ -157,10 +161,10 @@ impl Client {
         let took_us = self.now_us().saturating_sub(due_us);
         let outcome = outcome.and_then(|answer| {
             self.same_session(answer.session.as_deref())?;
-            Ok(answer.zone)
+            Ok(answer)
         });
-        let zone = match outcome {
-            Ok(zone) => zone,
+        let answer = match outcome {
+            Ok(answer) => answer,
             Err(why) => {
                 let at = due_us as f64 / 1e6;
                 self.replay.tally.failed(format!("{at:.2} s, client {}: {why}", self.index));
@@ -168,15 +172,21 @@ impl Client {
             }
         };
         let zones = &self.replay.world.zones;
-        let zone = zone.and_then(|name| zones.iter().position(|zone| zone.name == name));
+        let zone = answer.zone.and_then(|name| zones.iter().position(|zone| zone.name == name));
         let city = self.plan.city_at(due_us);
         let rtt_ms = &self.replay.world.cities[city].rtt_ms;
         let nearest_ms = rtt_ms[self.replay.world.nearest(city)];
         let detour_ms = zone.map_or(0.0, |zone| rtt_ms[zone] - nearest_ms);
         self.replay.tally.answered(Sample {
+            client: self.index as u32,
+            page: matches!(ask, Ask::Page { .. }),
             due_us,
             took_us,
             detour_us: (detour_ms * 1e3) as u64,
+            queued_us: sent_us.saturating_sub(due_us),
+            way_us: zone.map_or(0, |zone| (rtt_ms[zone] * 1e3) as u64),
+            waited_us: answer.waited_us,
+            worked_us: answer.worked_us,
             zone: zone.and_then(|zone| u8::try_from(zone).ok()),
             drifter: self.plan.drift.is_some(),
             drifted: self.plan.drift.is_some_and(|(when, _)| due_us >= when),
@@ -303,7 +313,10 @@ impl Client {
             let body = body.map_err(|error| format!("the answer broke off: {error}"))?.to_bytes();
             let text = |name| head.headers.get(name)?.to_str().ok().map(str::to_owned);
             let (zone, session) = (text("x-notebook-zone"), text("x-notebook-session"));
-            Ok(Answer { status: head.status.as_u16(), zone, session, body })
+            let us = |name| text(name).and_then(|us| us.parse().ok()).unwrap_or_default();
+            let (waited_us, worked_us) = (us(WAITED_HEADER), us(WORKED_HEADER));
+            let status = head.status.as_u16();
+            Ok(Answer { status, zone, session, waited_us, worked_us, body })
         };
         match tokio::time::timeout(PATIENCE, exchange).await {
             Ok(answer) => answer,

@@ -32,6 +32,8 @@ const WARMTH_MAX: usize = 120;
 /// What the demo found.
 #[derive(Debug, Default, Serialize)]
 pub struct FleetReport {
+    /// Handoffs of each size that were asked for.
+    pub asked: usize,
     /// Handoffs by size.
     pub figures: Vec<figures::Row>,
     /// What is felt of the caches after a handoff.
@@ -81,8 +83,11 @@ pub async fn run(args: &DemoArgs) -> Result<(), Trouble> {
 async fn play(stage: &mut Stage, args: &DemoArgs, screen: &Screen) -> Result<FleetReport, Trouble> {
     let mut report = FleetReport::default();
     if args.handoffs > 0 {
-        for bytes in SIZES {
-            let wanted = if bytes >= LARGE { args.handoffs.div_ceil(10) } else { args.handoffs };
+        report.asked = args.handoffs;
+        let sizes = if args.sizes.is_empty() { &SIZES[..] } else { &args.sizes };
+        for bytes in sizes.iter().copied() {
+            let all = bytes < LARGE || !args.sizes.is_empty();
+            let wanted = if all { args.handoffs } else { args.handoffs.div_ceil(10) };
             // A notebook's entries are JSON: what a store keeps as one value, it builds anew.
             if args.state == FleetState::Hooks && bytes >= LARGE {
                 continue;
@@ -138,6 +143,7 @@ fn text(report: &FleetReport) -> String {
             ]);
         }
         text += &format!("\n{table}\n");
+        text += &figures::notes(report.asked, &report.figures);
     }
     if let Some(warmth) = &report.warmth {
         text += &warmth::text(warmth);

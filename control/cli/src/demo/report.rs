@@ -65,6 +65,19 @@ const RUN: [Part; 2] = [Part::Before, Part::After];
 /// Before and after a client's own drift.
 const DRIFT: [Part; 2] = [Part::NotDrifted, Part::Drifted];
 
+/// A part of a request's time.
+type Share = (&'static str, fn(&Sample) -> u64);
+
+/// What a request's time is made of: behind its client's own requests, on the way, waiting for a
+/// place in a crowded zone, being worked on; the rest is Homing's and the machine's.
+const SHARES: [Share; 5] = [
+    ("queued", |sample| sample.queued_us),
+    ("way", |sample| sample.way_us),
+    ("waited", |sample| sample.waited_us),
+    ("worked", |sample| sample.worked_us),
+    ("rest", Sample::rest_us),
+];
+
 impl Report<'_> {
     fn arms(&self) -> [(&'static str, &Played); 2] {
         [("off", self.off), ("on", self.on)]
@@ -137,9 +150,31 @@ impl Report<'_> {
 
     /// Mean milliseconds of round trip beyond that to the nearest zone.
     fn detour(&self, arm: &Played, part: Part, wanted: impl Fn(&Sample) -> bool) -> f64 {
+        self.mean(arm, part, wanted, |sample| sample.detour_us)
+    }
+
+    /// Mean milliseconds of a part of the samples' time.
+    fn mean(
+        &self,
+        arm: &Played,
+        part: Part,
+        wanted: impl Fn(&Sample) -> bool,
+        figure: impl Fn(&Sample) -> u64,
+    ) -> f64 {
         let samples = arm.samples.iter().filter(|s| self.is_within(s, part) && wanted(s));
-        let (sum, count) = samples.fold((0, 0_u64), |(sum, n), s| (sum + s.detour_us, n + 1));
+        let (sum, count) = samples.fold((0, 0_u64), |(sum, n), s| (sum + figure(s), n + 1));
         round(sum as f64 / 1e3 / count.max(1) as f64)
+    }
+
+    /// What the time of the users who drifted was made of once they had, mean and 99th percentile.
+    fn shares_json(&self, arm: &Played) -> Value {
+        let shares = SHARES.iter().map(|(name, figure)| {
+            let drifted = arm.samples.iter().filter(|sample| sample.drifted);
+            let p99 = Spread::of(drifted.map(figure)).p99;
+            let mean = self.mean(arm, Part::Drifted, |_| true, figure);
+            ((*name).to_owned(), json!({ "mean": mean, "p99": p99 }))
+        });
+        Value::Object(shares.collect())
     }
 
     fn detour_json(
@@ -210,6 +245,7 @@ impl Report<'_> {
             "latency_ms": latency,
             "latency_all_ms": self.by_arm(|arm| self.latency_json(arm, RUN, |_| true)),
             "latency_drifters_ms": self.by_arm(|arm| self.latency_json(arm, DRIFT, |s| s.drifter)),
+            "shares_drifters_ms": self.by_arm(|arm| self.shares_json(arm)),
             "detour_ms": self.by_arm(|arm| self.detour_json(arm, RUN, |_| true)),
             "detour_drifters_ms": self.by_arm(|arm| self.detour_json(arm, DRIFT, |s| s.drifter)),
             "reordered_writes": verdict.reordered,
@@ -338,6 +374,16 @@ impl Report<'_> {
         };
         row("mean detour past the nearest zone", RUN, &|_| true);
         row("  of users who drifted", DRIFT, &|sample| sample.drifter);
+        let mut row = |name: &str, figure: fn(&Sample) -> u64| {
+            let mut cells = vec![Cell::new(name)];
+            for (_, arm) in self.arms() {
+                let mean = |part| self.mean(arm, part, |sample| sample.drifter, figure);
+                cells.extend(DRIFT.map(|part| right(format!("{:.1}", mean(part)))));
+            }
+            table.add_row(cells);
+        };
+        row("  their mean wait in crowded zones", |sample| sample.waited_us);
+        row("  their mean time with Homing itself", Sample::rest_us);
         table
     }
 

@@ -11,6 +11,10 @@ const FAILURES_KEPT: usize = 20;
 /// One answered request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
+    /// Whose request it was.
+    pub client: u32,
+    /// Whether it was a page of the log, not of the notebook.
+    pub page: bool,
     /// When it was due, microseconds after the start.
     pub due_us: u64,
     /// From then to the end of the answer.
@@ -19,10 +23,28 @@ pub struct Sample {
     pub zone: Option<u8>,
     /// How much longer the round trip was than to the zone nearest to the client, microseconds.
     pub detour_us: u64,
+    /// Of `took_us`, before it was sent: its client had six under way, or a write before it.
+    pub queued_us: u64,
+    /// The round trip between its client's city and the zone, microseconds.
+    pub way_us: u64,
+    /// Of `took_us`, waiting for one of the zone's places.
+    pub waited_us: u64,
+    /// Of `took_us`, occupying one.
+    pub worked_us: u64,
     /// Whether its client drifts to another city at some time.
     pub drifter: bool,
     /// Whether its client had drifted by then.
     pub drifted: bool,
+}
+
+impl Sample {
+    /// What is left of the time after the client's own queue, the way, the wait and the work: it
+    /// is Homing's and the machine's.
+    #[must_use]
+    pub fn rest_us(&self) -> u64 {
+        let known = self.queued_us + self.way_us + self.waited_us + self.worked_us;
+        self.took_us.saturating_sub(known)
+    }
 }
 
 /// The account of one replay.

@@ -7,7 +7,9 @@ fn the_demo_keeps_its_promises() {
     let dir = tempfile::tempdir().unwrap();
     let report = dir.path().join("report.json");
     let report = report.display().to_string();
-    let ran = homing(&["demo", "--for", "8s", "--seed", "3", "--report", &report]);
+    let samples = dir.path().join("samples.csv").display().to_string();
+    let files = ["--report", &report, "--samples", &samples];
+    let ran = homing(&[&["demo", "--for", "8s", "--seed", "3"], &files[..]].concat());
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     let text = std::fs::read_to_string(&report).unwrap();
     let told: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -33,6 +35,25 @@ fn the_demo_keeps_its_promises() {
     assert!(promises.iter().all(|promise| promise["held"] == true));
     assert_eq!(told["control"]["failed"], 0);
     assert!(ran.out.contains("kept    no acknowledged write was lost"));
+    for share in ["queued", "way", "waited", "worked", "rest"] {
+        let shares = &told["shares_drifters_ms"];
+        assert!(shares["on"][share]["p99"].is_number(), "{shares}");
+    }
+    // Every answered request is a line of the samples, and its parts come to its time.
+    let samples = std::fs::read_to_string(&samples).unwrap();
+    let mut lines = samples.lines();
+    let head: Vec<&str> = lines.next().unwrap().split(',').collect();
+    assert_eq!(samples.lines().count() as u64, told["requests"].as_u64().unwrap() + 1);
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        let ms = |name: &str| {
+            let at = head.iter().position(|column| *column == name).unwrap();
+            cells[at].parse::<f64>().unwrap()
+        };
+        let parts = ["queued_ms", "way_ms", "waited_ms", "worked_ms", "rest_ms"].map(ms);
+        assert!((parts.iter().sum::<f64>() - ms("took_ms")).abs() < 1.0, "{line}");
+        assert!(ms("worked_ms") >= 8.0 && ms("way_ms") >= 2.0, "{line}");
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@ use crate::{profile::Profile, score::Terms};
 const GAIN_US_MIN: f64 = 2_000.0;
 /// So is one below this share of what a request costs now.
 const GAIN_SHARE_MIN: f64 = 0.05;
-/// Regret is charged for at most this long at once: nobody knows what a gap in the rounds held.
+
+/// What is expected is charged for at most this long at once: nobody knows what a gap in the rounds
+/// held.
 const CHARGE_MS_MAX: u64 = 60_000;
 
 /// A session whose regret has paid for its move.
@@ -42,7 +44,10 @@ pub(super) fn regrets(draft: &mut Draft<'_>) {
     }
 }
 
-/// Brings a session's regret up to date; returns it if it is due to move.
+/// Brings a session's regret up to date by the requests that came since the last plan, which is
+/// what was lost: a rate that was averaged over minutes tells of a young session far too little.
+/// One that rests is charged for what was to be expected of it, so that it is found at its best
+/// zone when it comes back. Returns the session if it is due to move.
 fn charge<'a>(draft: &mut Draft<'_>, session: &'a Profile, home: ZoneId) -> Option<Candidate<'a>> {
     let best = draft.best_elsewhere(session, home);
     let why = match best {
@@ -51,8 +56,9 @@ fn charge<'a>(draft: &mut Draft<'_>, session: &'a Profile, home: ZoneId) -> Opti
     };
     let gains = best.is_some() && is_worth_speaking_of(&why);
     let elapsed = draft.now_ms.saturating_sub(session.regret_ms).min(CHARGE_MS_MAX);
+    let expected = why.rate * elapsed as f64 / 1e3;
     let added = match gains {
-        true => why.gain_us() * why.rate * elapsed as f64 / 1e3,
+        true => why.gain_us() * f64::from(session.uncharged).max(expected),
         false => 0.0,
     };
     let regret = why.regret_us + added;
@@ -88,6 +94,10 @@ fn commit(draft: &mut Draft<'_>, candidate: &Candidate<'_>) {
         draft.hold_back(HeldBack::NoGain);
         return;
     }
+    if flees(&why) && !draft.room.may_flee(home) {
+        draft.hold_back(HeldBack::Pace);
+        return;
+    }
     let reason = reason(&why.from, &why.to);
     draft.admit(session, (home, to), reason, why);
 }
@@ -96,6 +106,13 @@ fn commit(draft: &mut Draft<'_>, candidate: &Candidate<'_>) {
 pub(super) fn is_worth_speaking_of(why: &Why) -> bool {
     let from = why.from.total_us();
     why.gain_us() > GAIN_US_MIN && why.gain_us() > from * GAIN_SHARE_MIN
+}
+
+/// Whether it is only the drag of its zone that makes a session go.
+fn flees(why: &Why) -> bool {
+    let from = Terms { drag_us: 0.0, ..why.from };
+    let to = Terms { drag_us: 0.0, ..why.to };
+    !is_worth_speaking_of(&Why { from, to, ..*why })
 }
 
 /// What still keeps a session that gains from moving.
@@ -128,7 +145,7 @@ fn reason(from: &Terms, to: &Terms) -> MoveReason {
     let gains = [
         (from.distance_us - to.distance_us, MoveReason::Latency),
         (from.price_us - to.price_us, MoveReason::Cost),
-        (from.capacity_us - to.capacity_us, MoveReason::Capacity),
+        (from.room_us() - to.room_us(), MoveReason::Capacity),
     ];
     let most = gains.iter().max_by(|a, b| a.0.total_cmp(&b.0));
     most.map_or(MoveReason::Latency, |(_, reason)| *reason)

@@ -8,6 +8,9 @@ use homing_wire::ZoneId;
 use super::{HeldBack, Inputs};
 use crate::price;
 
+/// One of so many sessions of a zone may leave it for its drag while that is measured.
+const FLEE_PART: u64 = 8;
+
 /// What is left to give.
 pub(super) struct Room {
     /// Sessions each zone is committed to, this plan's moves included.
@@ -16,6 +19,10 @@ pub(super) struct Room {
     capacity: Vec<u64>,
     /// Sessions this plan gave each zone.
     given: Vec<u64>,
+    /// Sessions that were sent away from each zone of late, this plan's included.
+    left: Vec<u64>,
+    /// Sessions that live in each zone.
+    living: Vec<u64>,
     pairs: BTreeMap<(ZoneId, ZoneId), u16>,
     pair_max: u16,
     minute_left: u32,
@@ -25,7 +32,8 @@ impl Room {
     pub(super) fn new(inputs: &Inputs<'_>) -> Self {
         let facts = inputs.table.facts();
         let zones = facts.zones.len();
-        let committed = |index: usize| inputs.zones.get(index).map_or(0, |z| z.committed());
+        let state = |index: usize| inputs.zones.get(index).copied().unwrap_or_default();
+        let committed = |index: usize| state(index).committed();
         let mut pairs = BTreeMap::new();
         for directive in inputs.table.directives().values() {
             let pair = pairs.entry((directive.from, directive.to)).or_insert(0_u16);
@@ -36,6 +44,8 @@ impl Room {
             committed: (0..zones).map(committed).collect(),
             capacity: facts.zones.iter().map(|zone| zone.capacity.sessions).collect(),
             given: vec![0; zones],
+            left: (0..zones).map(|index| state(index).left).collect(),
+            living: (0..zones).map(|index| state(index).living).collect(),
             pairs,
             pair_max: moves.concurrent_per_pair,
             minute_left: moves.per_minute.saturating_sub(inputs.started_last_minute),
@@ -88,12 +98,21 @@ impl Room {
         if !by_operator {
             self.minute_left -= 1;
         }
-        for counts in [&mut self.committed, &mut self.given] {
-            if let Some(count) = counts.get_mut(to.index()) {
+        for (counts, zone) in
+            [(&mut self.committed, to), (&mut self.given, to), (&mut self.left, from)]
+        {
+            if let Some(count) = counts.get_mut(zone.index()) {
                 *count += 1;
             }
         }
         Ok(())
+    }
+
+    /// Whether one more session may leave a zone only because it drags. If all left at once, their
+    /// drag went with them and they would come back: a share goes, and what that does is measured.
+    pub(super) fn may_flee(&self, zone: ZoneId) -> bool {
+        let at = |list: &[u64]| list.get(zone.index()).copied().unwrap_or(0);
+        at(&self.left) < (at(&self.living) / FLEE_PART).max(1)
     }
 
     /// Whether any more handoffs from one zone to the other may start.

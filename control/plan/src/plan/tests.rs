@@ -67,6 +67,7 @@ fn session(index: usize, zone: u8, place: Option<u16>) -> Profile {
         entered_ms: 0,
         regret_us: 0.0,
         regret_ms: NOW - 1_000,
+        uncharged: 1,
         moves: 0,
         flap_from_ms: 0,
         trail: Trail::default(),
@@ -92,6 +93,7 @@ struct World {
     resting: BTreeSet<SessionKey>,
     mobility: Mobility,
     feedback: Feedback,
+    drags: Drags,
 }
 
 impl World {
@@ -108,6 +110,7 @@ impl World {
             resting: BTreeSet::new(),
             mobility: Mobility::default(),
             feedback: Feedback::default(),
+            drags: Drags::default(),
         }
     }
 
@@ -121,12 +124,15 @@ impl World {
             last: None,
             mobility: &self.mobility,
             feedback: &self.feedback,
+            drags: &self.drags,
         }
     }
 
     fn rates(&mut self, rate: impl Fn(usize) -> f32, now_ms: u64) {
         for (index, session) in self.sessions.iter_mut().enumerate() {
             session.rate = rate(index);
+            let came = |until_ms: u64| (f64::from(session.rate) * until_ms as f64 / 1e3) as u32;
+            session.uncharged = came(now_ms).saturating_sub(came(session.regret_ms));
             session.touched_ms = now_ms;
             session.last_seen_ms = now_ms;
         }
@@ -140,10 +146,13 @@ impl World {
     /// Plans, and carries the plan out at once. Returns how many moved.
     fn carry_out(&mut self, seed: u64, now_ms: u64) -> usize {
         let plan = plan(&self.inputs(), seed, now_ms);
+        for session in &mut self.sessions {
+            session.regret_us = session.regret_at(now_ms);
+            (session.regret_ms, session.uncharged) = (now_ms, 0);
+        }
         for (key, regret) in &plan.regrets {
             let session = self.sessions.iter_mut().find(|s| s.key == *key).expect("known");
             session.regret_us = *regret;
-            session.regret_ms = now_ms;
         }
         let mut change =
             homing_wire::Delta::to(self.table.version().next(), self.table.created_ms());
@@ -468,3 +477,5 @@ proptest! {
         prop_assert!(pairs.values().all(|count| *count <= 3));
     }
 }
+
+mod drag;

@@ -1,9 +1,9 @@
 //! What a zone costs a new session, in microseconds of its user's time: one sum, kept in its terms
 //! so that it can be shown, and a ranking of the best four that needs no allocation.
 
-use homing_wire::{PlaceId, ZoneId};
+use homing_wire::ZoneId;
 
-use super::{Fallbacks, Pressure, ZoneView};
+use super::{Fallbacks, Pressure, Subject, ZoneView};
 
 /// Load up to here costs nothing.
 const LOAD_FREE_PERMILLE: u32 = 600;
@@ -76,6 +76,8 @@ pub struct ZoneTerms {
     pub load_us: u32,
     /// A cold start.
     pub prestage_us: u32,
+    /// How much longer it takes to answer of late than the way there and the service account for.
+    pub drag_us: u32,
     /// Below 1 ms, from the seed: spreads sessions over zones that cost nearly the same.
     pub noise_us: u32,
 }
@@ -85,14 +87,15 @@ impl ZoneTerms {
     #[inline]
     #[must_use]
     pub fn total_us(&self) -> u64 {
-        let terms =
-            [self.distance_us, self.price_us, self.load_us, self.prestage_us, self.noise_us];
-        terms.into_iter().map(u64::from).sum()
+        let places = [self.distance_us, self.price_us, self.load_us];
+        let rest = [self.prestage_us, self.drag_us, self.noise_us];
+        places.into_iter().chain(rest).map(u64::from).sum()
     }
 }
 
 #[inline]
-pub(super) fn terms(view: &ZoneView, zone: ZoneId, place: Option<PlaceId>, seed: u64) -> ZoneTerms {
+pub(super) fn terms(view: &ZoneView, zone: ZoneId, subject: &Subject, seed: u64) -> ZoneTerms {
+    let Subject { place, service, .. } = *subject;
     let state = view.zones.get(zone.index()).copied().unwrap_or_default();
     let (distance_us, distance_from) = view.distances.rtt_us(place, zone);
     let over = u32::from(state.load_permille.min(1_000)).saturating_sub(LOAD_FREE_PERMILLE);
@@ -103,6 +106,7 @@ pub(super) fn terms(view: &ZoneView, zone: ZoneId, place: Option<PlaceId>, seed:
         price_us: state.shadow_price_us,
         load_us: over * over / 4,
         prestage_us: state.prestage_us,
+        drag_us: view.drag_us(zone, service),
         noise_us: noise(seed, zone),
     }
 }

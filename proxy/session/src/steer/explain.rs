@@ -40,7 +40,7 @@ pub fn steer_explained(
     let zone = |index: usize| {
         let zone = ZoneId(index as u8);
         let excluded = Excluded::from(view.standing(zone, subject.service));
-        (cost::terms(view, zone, subject.place, seed), excluded)
+        (cost::terms(view, zone, subject, seed), excluded)
     };
     Explained {
         choice: steer(placement, view, hint, subject, seed),

@@ -257,3 +257,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_newcomer_goes_where_it_is_answered_soonest_not_where_it_is_nearest() {
+    let (placement, mut view) = world();
+    let new = |view: &ZoneView, service| {
+        let subject = Subject { service: ServiceId(service), ..subject(Standing::New) };
+        steer(&placement, view, None, &subject, 1).expect("served").zone
+    };
+    assert_eq!(new(&view, 0), ZoneId(0));
+    // 20 ms nearer and 15 slower, then 60 slower; another service is as quick there as ever.
+    for (drag_us, zone) in [(15_000, ZoneId(0)), (60_000, ZoneId(1))] {
+        view.drags = vec![Box::new([drag_us, 0, 0])];
+        assert_eq!((new(&view, 0), new(&view, 1)), (zone, ZoneId(0)));
+    }
+    let told = steer_explained(&placement, &view, None, &subject(Standing::New), 1);
+    assert_eq!((told.zones[0].0.drag_us, told.zones[1].0.drag_us), (60_000, 0));
+    // Who lives there stays.
+    let settled = subject(Standing::Settled(SessionKey(1)));
+    let stays = steer(&placement, &view, None, &settled, 1).expect("served");
+    assert_eq!(stays.zone, ZoneId(0));
+}

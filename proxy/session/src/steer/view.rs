@@ -126,6 +126,8 @@ pub struct ZoneView {
     /// Zones in which requests to every endpoint fail, by service index. They are still tried for
     /// the sessions that live there, since nothing else would find them well again.
     pub failing: Vec<ZoneSet>,
+    /// Drag of the zones, by service index and then zone index; what is not listed has none.
+    pub drags: Vec<Box<[u32]>>,
     /// Round trips.
     pub distances: Arc<Distances>,
     /// From this affinity on a session stays in a zone that is full.
@@ -147,6 +149,7 @@ impl ZoneView {
             zones: facts.zones.iter().map(state).collect(),
             down: vec![ZoneSet::default(); facts.services.len()],
             failing: vec![ZoneSet::default(); facts.services.len()],
+            drags: Vec::new(),
             distances: Arc::new(Distances::compile(facts, edge_rtt_us)),
             affinity_threshold: facts.policy.affinity_threshold,
             claim_gain_us: CLAIM_GAIN_US,
@@ -158,6 +161,15 @@ impl ZoneView {
     #[must_use]
     pub fn is_down(&self, zone: ZoneId, service: ServiceId) -> bool {
         self.down.get(service.index()).is_some_and(|down| down.contains(zone))
+    }
+
+    /// How much longer a zone takes to answer of late than the way there and the service account
+    /// for, microseconds.
+    #[inline]
+    #[must_use]
+    pub fn drag_us(&self, zone: ZoneId, service: ServiceId) -> u32 {
+        let drags = self.drags.get(service.index());
+        drags.and_then(|drags| drags.get(zone.index())).copied().unwrap_or(0)
     }
 
     /// Whether requests to every endpoint of a zone fail for a service.

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use homing_session::steer::DistanceFrom;
 use homing_wire::SessionKey;
 use pingora_proxy::Session as Downstream;
 
@@ -20,6 +21,7 @@ impl Edge {
         let ended = Instant::now();
         let bytes = client.body_bytes_sent() as u64;
         let latency_us = exchange.us_to(exchange.head_at.unwrap_or(ended));
+        self.note_drag(exchange, latency_us);
         if let Some(taken) = &mut exchange.taken {
             match taken.permit.take() {
                 // Without a status nobody was answered: dropping the permit says so.
@@ -39,6 +41,18 @@ impl Edge {
         }
         if let Some(log) = &self.parts.log {
             log.write(answer::line(client, exchange, self.clock.now_ms(), bytes, ended));
+        }
+    }
+
+    /// Tells how long the app of a zone took beyond the way there, where that is known.
+    fn note_drag(&self, exchange: &Exchange, latency_us: u64) {
+        let by_app = exchange.failure.is_none() && exchange.head_at.is_some();
+        let Some(taken) = exchange.taken.as_ref().filter(|_| by_app) else { return };
+        let (way_us, from) = self.parts.views.load().distances.rtt_us(taken.place, taken.zone);
+        if from != DistanceFrom::Unknown {
+            let there_us = u64::from(way_us) + taken.held.as_micros() as u64;
+            let us = latency_us.saturating_sub(there_us);
+            self.parts.recorder.dragged(taken.service, taken.zone, us);
         }
     }
 

@@ -24,6 +24,12 @@ const AT_ONCE: usize = 3;
 const THINK: Duration = Duration::from_millis(400);
 /// Longest wait for one handoff.
 const LONGEST: Duration = Duration::from_secs(60);
+/// What the pause may be beyond the one-way delay, median and 99th percentile, milliseconds. It is
+/// stated for 64 KiB; how far larger states are from it is told as well.
+const P50_MS: f64 = 2.0;
+const P99_MS: f64 = 8.0;
+/// Percent of handoffs that must delay no request.
+const UNFELT: f64 = 99.5;
 /// Bytes of one entry, when a notebook is filled to a size by its entries.
 const ENTRY_BYTES: usize = 3_900;
 
@@ -191,9 +197,62 @@ pub(super) fn row(ended: &[Moved]) -> Row {
     row
 }
 
+/// What is to be known beside the table: where fewer were measured than were asked for, and how far
+/// the goals were met.
+pub(super) fn notes(asked: usize, rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let ended = row.completed + row.undone.values().sum::<u64>() as usize;
+        let size = format!("{} KiB", row.state_bytes >> 10);
+        if ended < asked {
+            text += &format!(
+                "{size}: {ended} handoffs, not {asked}: each moves so much through the cores that \
+                 all processes share; name it in `--sizes` to measure all\n"
+            );
+        }
+        let goal = |what: &str, got: f64, met: bool, goal: &str| {
+            let word = if met { "kept  " } else { "missed" };
+            format!("{word}  {size}: {what} {got:.1}; the goal is {goal}\n")
+        };
+        let [p50, p99] = row.beyond_ms;
+        text += &goal("pause beyond one way, p50 ms", p50, p50 <= P50_MS, "2.0 at most");
+        text += &goal("pause beyond one way, p99 ms", p99, p99 <= P99_MS, "8.0 at most");
+        let unfelt = row.unfelt_percent;
+        text += &goal("delay no request, percent", unfelt, unfelt >= UNFELT, "99.5 at least");
+    }
+    text
+}
+
 /// The value that a share of the values is at or below; 0 of none.
 pub(super) fn quantile(of: &mut [f64], share: f64) -> f64 {
     of.sort_by(f64::total_cmp);
     let rank = (share * of.len() as f64).ceil() as usize;
     of.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_less_often_and_what_was_missed_is_said() {
+        let row = |state_bytes, completed, beyond_ms| Row {
+            state_bytes,
+            completed,
+            beyond_ms,
+            unfelt_percent: 100.0,
+            ..Row::default()
+        };
+        let mut rows = vec![row(64 << 10, 99, [1.9, 8.1]), row(16 << 20, 10, [3.0, 7.0])];
+        rows[0].undone.insert("stale".to_owned(), 1);
+        let text = notes(100, &rows);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 7, "{text}");
+        let begins = |line: usize, words: &str| assert!(lines[line].starts_with(words), "{text}");
+        begins(0, "kept    64 KiB: pause beyond one way, p50");
+        begins(1, "missed  64 KiB: pause beyond one way, p99");
+        begins(2, "kept    64 KiB: delay no request");
+        begins(3, "16384 KiB: 10 handoffs, not 100");
+        begins(4, "missed  16384 KiB: pause");
+    }
 }
