@@ -111,7 +111,7 @@ impl<'a> Scorer<'a> {
             distance_us: trip.believed_us,
             price_us: self.price_us(session, spec),
             capacity_us,
-            // A zone that answers late is late by both: what moves have taught is not counted twice.
+            // A zone that answers late is late by both: what moves taught is not counted twice.
             drag_us: (drag_us - (trip.believed_us - trip.stated_us).max(0.0)).max(0.0),
         }
     }
