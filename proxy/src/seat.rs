@@ -297,10 +297,10 @@ impl GateSeat {
         self.own_entry().is_some()
     }
 
-    /// Whether there is another gate in the zone that stays.
+    /// Whether there is another gate in the zone that stays, be it one that is entering.
     #[must_use]
     pub fn has_others(&self) -> bool {
-        self.gates.load().iter().any(|gate| gate.name != self.name && gate.is_drawn())
+        self.gates.load().iter().any(|gate| gate.name != self.name && !gate.leaving)
     }
 
     fn own_entry(&self) -> Option<Gate> {

@@ -172,6 +172,13 @@ impl Edge {
         own == Some(taken.zone) && (gates.answers_for(taken.zone, key) || kept())
     }
 
+    /// Whether this gate leaves, and another is drawn for the session.
+    pub(super) fn gives_away(&self, taken: &Taken, key: SessionKey) -> bool {
+        let seat = self.parts.gates.seat();
+        let leaves = seat.gate().is_some_and(crate::seat::GateSeat::is_leaving);
+        leaves && !seat.guards(&taken.facts.facts, taken.zone, key)
+    }
+
     /// Takes in what an edge has decided already.
     async fn take_in_told(
         &self,

@@ -237,6 +237,12 @@ impl Edge {
         taken.facts = self.parts.facts.of(self.parts.live.load().table.facts());
         taken.way = Way::Endpoint;
         let done = match taken.session {
+            // A gate that leaves has its sockets go on at the one that is drawn now, which is given
+            // the session once none of it is left here.
+            Some((key, _)) if self.gives_away(&taken, key) => {
+                (taken.way, taken.near) = (Way::Gate, None);
+                Ok(())
+            }
             Some((key, _)) => {
                 let who = Who { key, service: taken.service, place: taken.place };
                 self.let_in(client, &mut taken, who).await

@@ -272,24 +272,26 @@ fn echo_leg(zone: &'static str, mut socket: TcpStream, taken: &Taken) -> Option<
     }
 }
 
+/// Two zones whose sockets are carried.
+fn carried(ports: [u16; 2]) -> String {
+    let zone = |n: usize| {
+        format!("  - {{ name: {}, endpoints: [\"127.0.0.1:{}\"] }}\n", ZONES[n], ports[n])
+    };
+    format!(
+        "zones:\n{}{}services:\n  - name: chat\n    session: {{ from: [{{ cookie: {{ name: \
+         homing, secure: false }} }}], idle: 1h }}\n    state: stateless\n    long_lived: \
+         carry\npolicy:\n  cut: {{ freeze_max: 2s, gap_wait: 50ms }}\n",
+        zone(0),
+        zone(1)
+    )
+}
+
 #[test]
 fn sockets_stay_with_their_gate_and_are_handed_over_from_there() {
     const MESSAGES: u64 = 2_000;
     let taken = Taken::default();
     let ports = ZONES.map(|zone| echo(zone, &taken));
-    let document = |_: &[u16]| {
-        let zone = |n: usize| {
-            format!("  - {{ name: {}, endpoints: [\"127.0.0.1:{}\"] }}\n", ZONES[n], ports[n])
-        };
-        format!(
-            "zones:\n{}{}services:\n  - name: chat\n    session: {{ from: [{{ cookie: {{ name: \
-             homing, secure: false }} }}], idle: 1h }}\n    state: stateless\n    long_lived: \
-             carry\npolicy:\n  cut: {{ freeze_max: 2s, gap_wait: 50ms }}\n",
-            zone(0),
-            zone(1)
-        )
-    };
-    let mut fleet = Fleet::start_over(document);
+    let mut fleet = Fleet::start_over(|_| carried(ports));
     let talking: Vec<_> = (0..SESSIONS)
         .map(|_| {
             let socket = open_at(&fleet, "/chat", "no=cookie");
@@ -332,4 +334,38 @@ fn sockets_stay_with_their_gate_and_are_handed_over_from_there() {
     until("the gate to be given all", &fleet, || {
         fleet.log(&format!("{JOINED}.log")).contains("has given all")
     });
+}
+
+#[test]
+fn a_gate_that_leaves_has_its_sockets_go_on_at_another() {
+    const MESSAGES: u64 = 3_000;
+    let taken = Taken::default();
+    let ports = ZONES.map(|zone| echo(zone, &taken));
+    let mut fleet = Fleet::start_over(|_| carried(ports));
+    let talking: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let socket = open_at(&fleet, "/chat", "no=cookie");
+            thread::spawn(move || count(socket, MESSAGES))
+        })
+        .collect();
+    let sessions = || taken.lock().unwrap().clone();
+    until("messages of all", &fleet, || {
+        let sessions = sessions();
+        sessions.len() == SESSIONS && sessions.values().all(|(taken, _)| *taken > 10)
+    });
+    fleet.add_gate(JOINED);
+    fleet.terminate("gate-paris");
+    until("it to leave", &fleet, || fleet.log("control.log").contains("a gate has left"));
+    let left = sessions().values().filter(|(taken, _)| *taken < MESSAGES).count();
+    let all: Vec<u64> = (1..=MESSAGES).collect();
+    for talk in talking {
+        let heard = talk.join().unwrap();
+        let last = heard.last().copied();
+        assert!(heard == all, "{} heard, {last:?} last\n{}", heard.len(), fleet.logs());
+    }
+    // They had more to say when it was gone.
+    assert!(left > 0, "{}", fleet.logs());
+    for (key, (taken, _)) in sessions() {
+        assert_eq!(taken, MESSAGES, "{key}");
+    }
 }
